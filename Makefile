@@ -1,0 +1,66 @@
+# Easel. `make help` lists what there is.
+
+GO       ?= go
+BIN      := bin
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS  := -s -w -X github.com/easel-jobs/easel/internal/app.Version=$(VERSION)
+LINT     := $(BIN)/golangci-lint
+LINT_VERSION := v2.15.0
+VULN_VERSION := v1.1.4
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: ## Draw a picture, a film and a sound: everything in one process, no key needed
+	@$(GO) run ./cmd/easel demo $(DEMO_FLAGS)
+
+.PHONY: run
+run: ## Run everything in one process on 127.0.0.1:8080
+	@$(GO) run ./cmd/easel up
+
+.PHONY: build
+build: ## Build the four programs into bin/
+	@mkdir -p $(BIN)
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN)/ ./cmd/...
+
+.PHONY: test
+test: ## Run every test under the race detector (installs redis-server if it is missing)
+	@scripts/require redis-server
+	$(GO) test -race -timeout 15m ./...
+
+.PHONY: test-quick
+test-quick: ## Run every test without the race detector
+	@scripts/require redis-server
+	$(GO) test -timeout 10m ./...
+
+.PHONY: lint
+lint: $(LINT) ## Check format, vet and golangci-lint
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed:" $$unformatted; exit 1; }
+	$(GO) vet ./...
+	$(LINT) run
+
+$(LINT): Makefile
+	@mkdir -p $(BIN)
+	GOBIN=$(abspath $(BIN)) $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(LINT_VERSION)
+	@touch $(LINT)
+
+.PHONY: vuln
+vuln: ## Look for known vulnerabilities
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@$(VULN_VERSION) ./...
+
+.PHONY: bench
+bench: ## Measure against raw asynq doing the same, interleaved in one run
+	@scripts/require redis-server
+	$(GO) run ./bench $(BENCH_FLAGS)
+
+.PHONY: docs
+docs: ## Write again what is generated: the state diagram
+	$(GO) test ./pkg/tasks -run TestStateMachineDocument -update
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf $(BIN)
