@@ -1,0 +1,186 @@
+package orchestrator
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/easel-jobs/easel/pkg/classify"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+const (
+	submit   = tasks.KindSubmit
+	lookup   = tasks.KindLookup
+	poll     = tasks.KindPoll
+	finalize = tasks.KindFinalize
+)
+
+// TestJourneys follows jobs from their acceptance to their rest: what the
+// provider says, how it ends, and the steps it takes.
+func TestJourneys(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		script []reply
+		finds  bool
+		ends   tasks.State
+		class  classify.Class
+		steps  []tasks.Kind
+		paid   int
+	}{
+		{"at once", []reply{atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, finalize}, 1},
+		{"polled", []reply{pending, pending, finished}, true, tasks.Completed, "", []tasks.Kind{submit, poll, poll, finalize}, 1},
+		{"throttled", []reply{throttle, atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, submit, finalize}, 1},
+		{"busy, then well", []reply{busy, busy, atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, submit, submit, finalize}, 1},
+		{"budget spent", []reply{busy, busy, busy}, true, tasks.Failed, classify.Server, []tasks.Kind{submit, submit, submit}, 0},
+		{"refused", []reply{refusal}, true, tasks.Failed, classify.ContentPolicy, []tasks.Kind{submit}, 0},
+		{"no key", []reply{noKey}, true, tasks.Failed, classify.Authentication, []tasks.Kind{submit}, 0},
+		{"a blip is not a failure", []reply{pending, busy, offline, finished}, true, tasks.Completed, "", []tasks.Kind{submit, poll, poll, poll, finalize}, 1},
+		{"failed there, then well", []reply{pending, broken, atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, poll, submit, finalize}, 2},
+		{"failed in the answer", []reply{broken, atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, submit, finalize}, 2},
+		{"lost and found", []reply{cutOff, finished}, true, tasks.Completed, "", []tasks.Kind{submit, lookup, poll, finalize}, 1},
+		{"lost, nobody can tell", []reply{cutOff}, false, tasks.Unresolved, classify.UnknownOutcome, []tasks.Kind{submit}, 1},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, test.script...)
+			w.provider.finds = test.finds
+			w.open()
+			job := w.run(w.accept(Entry{Draft: draft()}).ID)
+			require.Equal(t, test.ends, job.State, "%+v", job)
+			require.Equal(t, test.steps, w.steps)
+			if test.class != "" {
+				require.Equal(t, test.class, job.Error.Class)
+				require.Len(t, w.queue.archived(), 1, "the failed step must lie in the archive")
+				require.Contains(t, w.queue.archived()[0], string(test.class))
+			} else {
+				require.Nil(t, job.Error)
+				require.NotEmpty(t, job.Result.Artifacts)
+			}
+			require.Equal(t, test.paid, total(w.paid))
+			accepted := 0
+			for _, a := range job.Attempts {
+				if a.Outcome == tasks.OutcomeAccepted {
+					accepted++
+				}
+			}
+			if test.ends != tasks.Unresolved {
+				require.Equal(t, test.paid, accepted, "what the provider accepted is what the attempts record")
+			}
+		})
+	}
+}
+
+func total(counts map[string]int) int {
+	n := 0
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+func TestRateLimitCostsNoAttempt(t *testing.T) {
+	t.Parallel()
+	script := slices.Repeat([]reply{throttle}, 10)
+	w := newWorld(t, append(script, atOnce)...)
+	job := w.run(w.accept(Entry{Draft: draft()}).ID)
+	require.Equal(t, tasks.Completed, job.State)
+	require.Zero(t, job.Spent)
+	require.Len(t, job.Attempts, 1)
+}
+
+func TestRetryAfterIsObeyed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, throttle, pending)
+	job := w.accept(Entry{Draft: draft()})
+	started := w.now
+	w.step()
+	held := w.queue.tasks[job.ID+":1:0"]
+	require.Equal(t, TaskRetry, held.state)
+	require.ErrorContains(t, held.err, "slow down")
+	require.Equal(t, 7*time.Second, held.due.Sub(started))
+}
+
+// TestAbsentIsSubmittedAnew loses an answer to a submission that was never
+// created: only after its deadline, the slack and the provider's lag may it be
+// made again, and no budget is spent.
+func TestAbsentIsSubmittedAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, unheard, atOnce)
+	w.provider.lag = time.Minute
+	accepted := w.accept(Entry{Draft: draft()})
+	job := w.run(accepted.ID)
+	require.Equal(t, tasks.Completed, job.State)
+	require.Zero(t, job.Spent)
+	require.Len(t, job.Attempts, 1)
+	require.Len(t, job.Submissions, 2)
+	require.Equal(t, tasks.SubmissionAbsent, job.Submissions[0].State)
+	timings := w.engine.Timings
+	require.GreaterOrEqual(t, job.Submissions[1].SentAt.Sub(accepted.CreatedAt), timings.SubmitTimeout+timings.Slack+time.Minute)
+	require.Equal(t, 1, total(w.paid))
+}
+
+// TestFailedCopyNeverBuysAgain lets storage fail while the outputs are copied.
+func TestFailedCopyNeverBuysAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pending, finished)
+	w.artifacts.fails = 4
+	job := w.run(w.accept(Entry{Draft: draft()}).ID)
+	require.Equal(t, tasks.Completed, job.State)
+	require.Equal(t, 1, total(w.paid))
+	require.Equal(t, []tasks.Kind{submit, poll, finalize, finalize, finalize, finalize, finalize}, w.steps)
+}
+
+// TestGoneOnlyAfterAGrace ends a submission that the provider does not know any
+// more, but not at the first such answer.
+func TestGoneOnlyAfterAGrace(t *testing.T) {
+	t.Parallel()
+	script := append([]reply{pending}, slices.Repeat([]reply{gone}, 100)...)
+	w := newWorld(t, script...)
+	job := w.run(w.accept(Entry{Draft: draft()}).ID)
+	require.Equal(t, tasks.Failed, job.State)
+	require.Equal(t, classify.NotFound, job.Error.Class)
+	require.GreaterOrEqual(t, job.FinishedAt.Sub(job.StartedAt), w.engine.Timings.GoneGrace)
+	require.Equal(t, 1, total(w.paid))
+}
+
+func TestDeadlineKeepsTheSubmissionAndAttachesLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, append(slices.Repeat([]reply{pending}, 30), finished)...)
+	d := draft()
+	timeout := (20 * time.Second).Milliseconds()
+	d.TimeoutMS, d.WebhookURL = &timeout, "https://hook.test/"
+	job := w.run(w.accept(Entry{Draft: d}).ID)
+	require.Equal(t, tasks.Failed, job.State)
+	require.Equal(t, "deadline_exceeded", job.Error.Code)
+	require.NotNil(t, job.Result, "what was paid for is attached")
+	require.True(t, job.Result.Late)
+	require.Equal(t, []string{EventTypeFailed, EventTypeLateResult}, w.notifier.received)
+}
+
+func TestWebhookIsToldUntilItIsHeard(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, atOnce)
+	w.notifier.answers = []int{500, 503, 200}
+	d := draft()
+	d.WebhookURL = "https://hook.test/"
+	job := w.run(w.accept(Entry{Draft: d}).ID)
+	require.Equal(t, slices.Repeat([]string{EventTypeCompleted}, 3), w.notifier.received)
+	require.Equal(t, tasks.DeliveryDelivered, job.Outbox[0].State)
+	require.Equal(t, 3, job.Outbox[0].Tries)
+}
+
+func TestGoneReceiverIsToldNoMore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, atOnce)
+	w.notifier.answers = []int{410}
+	d := draft()
+	d.WebhookURL = "https://hook.test/"
+	job := w.run(w.accept(Entry{Draft: d}).ID)
+	require.Equal(t, tasks.DeliveryFailed, job.Outbox[0].State)
+	require.Len(t, w.notifier.received, 1)
+}

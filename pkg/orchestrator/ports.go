@@ -1,0 +1,253 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/easel-jobs/easel/pkg/providers"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// Errors that a [Store] answers.
+var (
+	ErrNotFound    = errors.New("job not found")
+	ErrConflict    = errors.New("job was changed meanwhile")
+	ErrNewerSchema = errors.New("job was written by a newer release")
+	// ErrUnavailable wraps every failure of Redis itself.
+	ErrUnavailable = errors.New("store is unavailable")
+)
+
+// A Store keeps job records. Every change is one script that checks the version
+// and maintains the record, the open index, the listing indexes and the event
+// stream together.
+//
+// Times are those of Redis: [Store.Now] follows its clock, so that processes
+// with different clocks agree on what is due.
+type Store interface {
+	// Now is the time by Redis' clock. It costs no round trip.
+	Now() time.Time
+
+	// Create writes new records, each with its place in the indexes, in one
+	// round trip. Where a job's idempotency key is taken the record is not
+	// written, and the outcome names the job that holds the key.
+	Create(ctx context.Context, jobs []*tasks.Job) ([]Created, error)
+
+	// Load returns the record. ErrNotFound, ErrNewerSchema.
+	Load(ctx context.Context, id string) (*tasks.Job, error)
+
+	// Claim is Load by a handler: when the job's lane still stands at step and
+	// gen, its touch is pushed ahead by lease in the same round trip.
+	Claim(ctx context.Context, task tasks.Task, lease time.Duration) (*tasks.Job, error)
+
+	// Save writes the record if the stored version is job.Version, and raises
+	// job.Version and job.UpdatedAt. It never recreates a missing record
+	// (ErrNotFound). On ErrConflict the fresh record is returned beside it; on
+	// success the returned job is nil. Bodies are event bodies kept for
+	// deliveries, by version; a nil body removes it.
+	Save(ctx context.Context, job *tasks.Job, bodies map[int64][]byte) (*tasks.Job, error)
+
+	// Body returns an event body that Save kept.
+	Body(ctx context.Context, id string, version int64) ([]byte, error)
+
+	// Touch pushes the touch of running jobs ahead, never back.
+	Touch(ctx context.Context, ids []string, lease time.Duration) error
+
+	// Overdue takes up to n jobs whose touch has passed and pushes their
+	// touch by push in the same script, so that two reconcilers do not both
+	// take them.
+	Overdue(ctx context.Context, n int, push time.Duration) ([]string, error)
+
+	// Expired takes up to n jobs whose purge time has passed, likewise.
+	Expired(ctx context.Context, n int, push time.Duration) ([]string, error)
+
+	// Tombstone marks the record as being purged: it reads as missing from
+	// now on, and stands in the purge index until Purge. ErrConflict when the
+	// version has moved.
+	Tombstone(ctx context.Context, job *tasks.Job) error
+
+	// Purge removes what a tombstoned job left in Redis: record, indexes,
+	// idempotency key. It is repeatable.
+	Purge(ctx context.Context, id string) error
+
+	// List returns a page of a tenant's jobs, newest first.
+	List(ctx context.Context, query Query) (Page, error)
+
+	// Watch returns a channel that gets a value whenever the job changed, or
+	// may have. Values are dropped while one is waiting to be read. The
+	// process holds one subscription however many watchers there are.
+	Watch(id string) (changed <-chan struct{}, stop func())
+
+	// ReportHealth records how a provider fares, for all processes to see.
+	ReportHealth(ctx context.Context, provider string, h Health) error
+	// Healths returns what was last reported, by provider.
+	Healths(ctx context.Context) (map[string]Health, error)
+}
+
+// Created is the outcome of one record of [Store.Create].
+type Created struct {
+	// ExistingID is empty when the record was written, else the id of the
+	// job that already holds the idempotency key.
+	ExistingID string
+	// ExistingHash is the request hash of that job.
+	ExistingHash string
+}
+
+// Health is how a provider fares.
+type Health struct {
+	Status string    `json:"status"` // ok, down
+	Reason string    `json:"reason,omitempty"`
+	Since  time.Time `json:"since"`
+}
+
+// The values of [Health].Status.
+const (
+	HealthOK   = "ok"
+	HealthDown = "down"
+)
+
+// Query selects jobs. Zero fields do not filter.
+type Query struct {
+	Tenant        string
+	Statuses      []tasks.Status
+	UserID        string
+	FeatureType   tasks.Feature
+	ProviderID    string
+	CreatedAfter  time.Time // inclusive
+	CreatedBefore time.Time // exclusive
+	Limit         int       // 1 to 100
+	Cursor        string
+}
+
+// Page is one page of jobs. It may be short, even empty, while NextCursor says
+// that there is more: a read is bounded whatever the filter.
+type Page struct {
+	Jobs       []*tasks.Job
+	NextCursor string
+}
+
+// ErrBadCursor is what [Store.List] answers to a cursor it did not make.
+var ErrBadCursor = errors.New("cursor is not one that a list returned")
+
+// TaskState is where a task stands on the queue.
+type TaskState string
+
+// The states of a task.
+const (
+	TaskMissing   TaskState = "missing"
+	TaskPending   TaskState = "pending"
+	TaskScheduled TaskState = "scheduled"
+	TaskRetry     TaskState = "retry"
+	TaskActive    TaskState = "active"
+	TaskArchived  TaskState = "archived"
+	TaskCompleted TaskState = "completed"
+)
+
+// Waiting reports whether the queue will run the task by itself.
+func (s TaskState) Waiting() bool {
+	return s == TaskPending || s == TaskScheduled || s == TaskRetry
+}
+
+// ErrTaskTaken is what [Queue.Enqueue] answers when the task's id is held by a
+// task that will not run again: its gen must be raised.
+var ErrTaskTaken = errors.New("task id is held by a finished task")
+
+// A Queue runs tasks at least once, sometimes twice at a time, sometimes never.
+type Queue interface {
+	// Enqueue adds the task. A task with the same id that is pending,
+	// scheduled, in retry or active counts as success.
+	Enqueue(ctx context.Context, task tasks.Task) error
+	// State says where the task stands.
+	State(ctx context.Context, task tasks.Task) (TaskState, error)
+	// RunNow makes a scheduled or retrying task pending. Any other state is no
+	// error: the task runs anyway, or has run.
+	RunNow(ctx context.Context, task tasks.Task) error
+	// Delete removes a task that is not active. A missing one is no error.
+	Delete(ctx context.Context, task tasks.Task) error
+}
+
+// Artifacts is storage that lasts, keyed by slash-separated paths that begin
+// with the job's id.
+type Artifacts interface {
+	// Put stores what r yields under key, and reports what it was: hash, size,
+	// sniffed media type, dimensions, duration. It refuses more than limit
+	// bytes, and stores nothing when it fails.
+	Put(ctx context.Context, key, claimedType string, r io.Reader, limit int64) (Stored, error)
+	// Open reads what was stored. ErrNoArtifact when there is nothing.
+	Open(ctx context.Context, key string) (ArtifactReader, error)
+	// Stage keeps the bytes that a synchronous provider returned, with a
+	// manifest, under prefix. It is complete once the manifest is there. When
+	// storage fails the bytes are spooled to disk and handed in later.
+	Stage(ctx context.Context, prefix string, st providers.Status) ([]tasks.Output, error)
+	// Staged reads the manifest back. ErrNoArtifact when there is none.
+	Staged(ctx context.Context, prefix string) (providers.Status, []tasks.Output, error)
+	// Delete removes everything under prefix.
+	Delete(ctx context.Context, prefix string) error
+}
+
+// ErrNoArtifact is what [Artifacts] answers when nothing is stored there.
+var ErrNoArtifact = errors.New("nothing is stored there")
+
+// Stored describes what [Artifacts.Put] has stored.
+type Stored struct {
+	Key       string // the key, with ".*" at its end replaced by the extension of the media type
+	Kind      string // image, video, audio, file
+	MediaType string
+	Bytes     int64
+	SHA256    string
+	Width     int
+	Height    int
+	Duration  time.Duration
+}
+
+// ArtifactReader reads a stored artifact.
+type ArtifactReader interface {
+	io.ReadSeekCloser
+	Size() int64
+	ModTime() time.Time
+}
+
+// A Fetcher downloads what a URL from outside names, guarded and bounded.
+type Fetcher interface {
+	// Fetch opens the URL. The error is classified: NotFound when the URL has
+	// expired. The caller closes the body.
+	Fetch(ctx context.Context, url string) (providers.Body, error)
+}
+
+// A Notifier delivers one event to a caller's webhook, once.
+type Notifier interface {
+	// Deliver posts the body. It returns the receiver's HTTP status (0 when it
+	// was not reached) and the wait it asked for.
+	Deliver(ctx context.Context, tenant, url, id string, at time.Time, body []byte) (Receipt, error)
+}
+
+// Receipt is how a webhook's receiver answered.
+type Receipt struct {
+	Status     int
+	RetryAfter time.Duration
+}
+
+// Outcome is what a handled task asks of the queue. It is a function of the
+// record, so that a redelivery gets the same answer.
+type Outcome struct {
+	// Err is nil when the task is done. Otherwise the task goes to the retry
+	// set, to run again after Delay, or with Archive to the archive.
+	Err     error
+	Delay   time.Duration
+	Archive bool
+}
+
+// Done is the outcome of a task that has nothing more to do.
+var Done = Outcome{}
+
+// Retry puts the task into the retry set with the error.
+func Retry(err error, delay time.Duration) Outcome { return Outcome{Err: err, Delay: delay} }
+
+// Archive puts the task into the archive, where operators look.
+func Archive(err error) Outcome { return Outcome{Err: err, Archive: true} }
+
+// A Handler runs one task.
+type Handler interface {
+	Handle(ctx context.Context, task tasks.Task) Outcome
+}

@@ -1,0 +1,145 @@
+package orchestrator
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/easel-jobs/easel/pkg/providers"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// lookAnyway is how often a watcher reads the record although nothing was
+// announced: announcements may be lost while the store is away.
+const lookAnyway = 10 * time.Second
+
+// Get returns a tenant's job. Another tenant's job is ErrNotFound, as if it did
+// not exist.
+func (e *Engine) Get(ctx context.Context, tenant, id string) (*tasks.Job, error) {
+	job, err := e.Store.Load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if job.Tenant != tenant {
+		return nil, ErrNotFound
+	}
+	return job, nil
+}
+
+// List returns a page of a tenant's jobs, newest first.
+func (e *Engine) List(ctx context.Context, q Query) (Page, error) {
+	return e.Store.List(ctx, q)
+}
+
+// Wait returns the job once it is at rest, or as it is when the time or the
+// context is over.
+func (e *Engine) Wait(ctx context.Context, tenant, id string, d time.Duration) (*tasks.Job, error) {
+	waitCtx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	var last *tasks.Job
+	for job, err := range e.Watch(waitCtx, tenant, id, 0) {
+		if err != nil {
+			if waitCtx.Err() != nil && last != nil {
+				return last, nil
+			}
+			return last, err
+		}
+		last = job
+	}
+	return last, nil
+}
+
+// Watch yields the job whenever a newer version than after is there, and ends
+// once it has yielded one at rest, or one at rest is not newer. Versions may be
+// skipped: it is a stream of states. It ends with the context's error when that
+// is over.
+func (e *Engine) Watch(ctx context.Context, tenant, id string, after int64) iter.Seq2[*tasks.Job, error] {
+	return func(yield func(*tasks.Job, error) bool) {
+		changed, stop := e.Store.Watch(id)
+		defer stop()
+		ticker := time.NewTicker(lookAnyway)
+		defer ticker.Stop()
+		for {
+			job, err := e.Get(context.WithoutCancel(ctx), tenant, id)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if job.Version > after {
+				after = job.Version
+				if !yield(job, nil) {
+					return
+				}
+			}
+			if job.State.AtRest() {
+				return
+			}
+			select {
+			case <-ctx.Done():
+				yield(nil, ctx.Err())
+				return
+			case <-changed:
+			case <-ticker.C:
+			}
+		}
+	}
+}
+
+// Find returns a job whoever owns it: for operators, and for links that carry
+// our signature.
+func (e *Engine) Find(ctx context.Context, id string) (*tasks.Job, error) {
+	return e.Store.Load(ctx, id)
+}
+
+// OpenArtifact opens one artifact of a tenant's job. An empty tenant stands for
+// whoever owns the job. The caller closes what is returned.
+func (e *Engine) OpenArtifact(ctx context.Context, tenant, id string, index int) (tasks.Artifact, ArtifactReader, error) {
+	job, err := e.Find(ctx, id)
+	if err == nil && tenant != "" && job.Tenant != tenant {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return tasks.Artifact{}, nil, err
+	}
+	if job.Result == nil || index < 0 || index >= len(job.Result.Artifacts) {
+		return tasks.Artifact{}, nil, ErrNotFound
+	}
+	artifact := job.Result.Artifacts[index]
+	r, err := e.Artifacts.Open(ctx, artifact.Key)
+	if err != nil {
+		return artifact, nil, fmt.Errorf("open artifact %d of %s: %w", index, id, err)
+	}
+	return artifact, r, nil
+}
+
+// ProviderInfo describes a configured provider.
+type ProviderInfo struct {
+	Name         string
+	Adapter      string
+	Default      bool
+	Models       []providers.ModelChoice
+	Capabilities providers.Capabilities
+	Health       Health
+}
+
+// ProviderInfos lists the configured providers and how they fare.
+func (e *Engine) ProviderInfos(ctx context.Context) ([]ProviderInfo, error) {
+	healths, err := e.Store.Healths(ctx)
+	if err != nil {
+		return nil, err
+	}
+	entries := e.Registry.All()
+	infos := make([]ProviderInfo, 0, len(entries))
+	for _, entry := range entries {
+		health, reported := healths[entry.Name]
+		if !reported {
+			health = Health{Status: HealthOK}
+		}
+		infos = append(infos, ProviderInfo{
+			Name: entry.Name, Adapter: entry.Adapter, Default: entry.Name == e.Registry.Default(),
+			Models: entry.Models, Capabilities: entry.Provider.Capabilities(), Health: health,
+		})
+	}
+	return infos, nil
+}

@@ -1,0 +1,305 @@
+package orchestrator
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/easel-jobs/easel/pkg/classify"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// Run keeps the jobs of this worker tended and repairs what was cut off, until
+// the context ends. It must run for as long as handlers do. Any number of
+// processes may run it: the store hands each overdue job to one of them, and
+// compare-and-set does the rest.
+func (e *Engine) Run(ctx context.Context) error {
+	var loops sync.WaitGroup
+	loops.Go(func() { e.heartbeat(ctx) })
+	loops.Go(func() { e.reconcile(ctx) })
+	loops.Wait()
+	return nil
+}
+
+// reconcile looks at overdue jobs until the context ends. Full batches follow
+// one another without a pause.
+func (e *Engine) reconcile(ctx context.Context) {
+	for round := 0; ctx.Err() == nil; round++ {
+		found := e.pass(ctx)
+		if e.Retention.Jobs > 0 && round%10 == 0 {
+			e.purge(ctx)
+		}
+		if found < e.Timings.ReconcileBatch && !sleep(ctx, e.Timings.Reconcile) {
+			return
+		}
+	}
+}
+
+// pass looks at one batch of overdue jobs and reports how many there were.
+func (e *Engine) pass(ctx context.Context) int {
+	ids, err := e.Store.Overdue(ctx, e.Timings.ReconcileBatch, 2*e.Timings.Grace)
+	if err != nil && ctx.Err() == nil {
+		e.Observer.Failed("look for overdue jobs", "", err)
+	}
+	for _, id := range ids {
+		if err := e.look(ctx, id); err != nil && ctx.Err() == nil {
+			e.Observer.Failed("reconcile", id, err)
+		}
+	}
+	return len(ids)
+}
+
+// look finds out why a job is overdue and mends it. Overdue is not lost: a
+// backlog or a paused queue makes everything overdue, so the queue is asked
+// first.
+func (e *Engine) look(ctx context.Context, id string) error {
+	job, err := e.Store.Load(ctx, id)
+	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrNewerSchema) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	now := e.Store.Now()
+	switch {
+	case !job.State.AtRest() && !now.Before(job.Deadline):
+		return e.mend(ctx, job, "deadline", e.deadlineMove)
+	case job.State == tasks.Unresolved && e.unresolvedTooLong(job, now):
+		return e.mend(ctx, job, "unresolved_timeout", e.giveUpUnresolved)
+	case job.State.Final() && job.Kind != "" && now.Sub(job.FinishedAt) > e.Timings.Settle:
+		return e.mend(ctx, job, "settled", e.settleMove)
+	case job.State.Final() && job.Kind == "" && (job.HasLive() || job.HasOpen()) && now.Sub(job.FinishedAt) > e.Timings.Settle:
+		return e.mend(ctx, job, "settled", e.settleMove)
+	}
+	if err := e.lookAtMainLane(ctx, job, now); err != nil {
+		return err
+	}
+	return e.lookAtSideLanes(ctx, job, now)
+}
+
+// mend applies a repair and enqueues what it made due.
+func (e *Engine) mend(ctx context.Context, job *tasks.Job, what string, repair move) error {
+	after, err := e.change(ctx, job, repair)
+	if err != nil {
+		return err
+	}
+	if after.Version != job.Version {
+		e.Observer.Repaired(what, after)
+	}
+	if job.Kind != "" && after.ArchivedStep == job.Step {
+		// The waiting task of the step that failed is to say so in the archive.
+		if err := e.Queue.RunNow(ctx, job.MainTask(0)); err != nil {
+			e.Observer.Failed("archive the failed step", job.ID, err)
+		}
+	} else {
+		e.drop(ctx, job, after)
+	}
+	e.follow(ctx, job, after)
+	return nil
+}
+
+func (e *Engine) lookAtMainLane(ctx context.Context, job *tasks.Job, now time.Time) error {
+	if job.Kind == "" {
+		return e.lookAtRest(ctx, job)
+	}
+	if later(job.Due, now) != now {
+		return nil // a side lane made it overdue
+	}
+	state, err := e.Queue.State(ctx, job.MainTask(0))
+	if err != nil {
+		return err
+	}
+	switch {
+	case state.Waiting():
+		return nil // the store has pushed its touch
+	case job.State == tasks.Submitting && job.Kind == tasks.KindSubmit:
+		return e.mend(ctx, job, "lost_submit", e.lostTouch(job.Step, job.Gen))
+	}
+	crashed := state == TaskActive
+	after, err := e.raise(ctx, job, crashed)
+	if err != nil {
+		return err
+	}
+	if after.Gen == job.Gen && after.Step == job.Step {
+		return nil
+	}
+	e.Observer.Repaired("lost_task", after)
+	e.follow(ctx, job, after)
+	return nil
+}
+
+// lookAtRest looks now and then at what a job without a step still owes: live
+// submissions whose copy budget is spent, and unknown ones.
+func (e *Engine) lookAtRest(ctx context.Context, job *tasks.Job) error {
+	if !job.HasLive() && !job.HasOpen() {
+		return nil
+	}
+	return e.mend(ctx, job, "slow_look", func(next *tasks.Job, now time.Time) error {
+		if next.Kind != "" || next.Version != job.Version {
+			return errUnchanged
+		}
+		for i := range next.Submissions {
+			if s := &next.Submissions[i]; s.Live() && s.Succeeded {
+				s.Copies = e.Limits.Copies - 1 // one more try
+			}
+		}
+		kind, _ := e.plan(next, now)
+		if kind == "" || kind == tasks.KindSubmit {
+			return errUnchanged
+		}
+		advance(next, kind, now)
+		return nil
+	})
+}
+
+// raise gives the current step a task with a new id: the old one is missing, or
+// held by a dead worker. A step whose handlers keep dying ends the job.
+func (e *Engine) raise(ctx context.Context, job *tasks.Job, crashed bool) (*tasks.Job, error) {
+	return e.change(ctx, job, func(next *tasks.Job, now time.Time) error {
+		if next.Step != job.Step || next.Gen != job.Gen || next.Kind == "" {
+			return errUnchanged
+		}
+		if crashed {
+			if next.Crashes++; next.Crashes >= e.Limits.Crashes && !next.State.AtRest() {
+				return e.crashed(next, now)
+			}
+		}
+		if err := next.Move(tasks.EventOverdue, next.State); err != nil {
+			return err
+		}
+		next.Gen++
+		return nil
+	})
+}
+
+// lostTouch is a submit whose handler has fallen silent. It may be dead, or
+// paused and about to call: so the submission stays open, and is looked up.
+func (e *Engine) lostTouch(step int64, gen int) move {
+	return func(job *tasks.Job, now time.Time) error {
+		s := job.Current()
+		if job.Step != step || job.Gen != gen || job.State != tasks.Submitting || s == nil {
+			return errUnchanged
+		}
+		if job.Crashes++; job.Crashes >= e.Limits.Crashes {
+			return e.crashed(job, now)
+		}
+		if !e.canLookUp(s) {
+			return e.hold(job, s, now)
+		}
+		if err := job.Move(tasks.EventLookup, tasks.Submitting); err != nil {
+			return err
+		}
+		job.Progress.Message = "looking up what became of the submission"
+		advance(job, tasks.KindLookup, now)
+		return nil
+	}
+}
+
+// crashed ends a job whose handlers keep dying, so that it cannot take worker
+// after worker with it.
+func (e *Engine) crashed(job *tasks.Job, now time.Time) error {
+	for i := range job.Submissions {
+		if s := &job.Submissions[i]; s.Open() && job.State != tasks.Processing {
+			if err := job.Move(tasks.EventCrashed, tasks.Unresolved); err != nil {
+				return err
+			}
+			return e.hold(job, s, now)
+		}
+	}
+	return e.fail(job, tasks.EventCrashed, &tasks.Failure{
+		Class: classify.Unknown, Code: "crash_loop", ProviderID: job.ProviderID, At: now,
+		Message: "the workers that handled the job died several times in a row",
+	}, now)
+}
+
+func (e *Engine) unresolvedTooLong(job *tasks.Job, now time.Time) bool {
+	limit := e.Retention.UnresolvedTimeout
+	return limit > 0 && job.Error != nil && now.Sub(job.Error.At) > limit
+}
+
+// giveUpUnresolved fails a job that nobody has resolved in the configured time.
+func (e *Engine) giveUpUnresolved(job *tasks.Job, now time.Time) error {
+	if job.State != tasks.Unresolved {
+		return errUnchanged
+	}
+	return e.fail(job, tasks.EventDeadline, &tasks.Failure{
+		Class: classify.UnknownOutcome, Code: "unresolved_timeout", ProviderID: job.ProviderID, At: now,
+		Message: "nobody resolved the job in " + e.Retention.UnresolvedTimeout.String(),
+	}, now)
+}
+
+// settleMove stops waiting for late results: no provider keeps them for ever.
+func (e *Engine) settleMove(job *tasks.Job, now time.Time) error {
+	if !job.State.Final() {
+		return errUnchanged
+	}
+	for i := range job.Submissions {
+		if s := &job.Submissions[i]; s.Live() || s.Open() {
+			s.State = tasks.SubmissionEnded
+		}
+		if s := &job.Submissions[i]; s.Revoke == tasks.RevokeWanted {
+			s.Revoke = tasks.RevokeFailed
+		}
+	}
+	if err := job.Move(tasks.EventTold, job.State); err != nil {
+		return err
+	}
+	e.replan(job, now)
+	return nil
+}
+
+// lookAtSideLanes puts lost deliveries and provider cancels back on the queue.
+func (e *Engine) lookAtSideLanes(ctx context.Context, job *tasks.Job, now time.Time) error {
+	for i := range job.Outbox {
+		d := job.Outbox[i]
+		if d.State != tasks.DeliveryPending || d.NextAt.Add(e.Timings.Grace).After(now) {
+			continue
+		}
+		if err := e.restoreSideTask(ctx, job, deliverTask(job, &d, now), func(next *tasks.Job) bool {
+			if n := next.Delivery(d.Version); n != nil && n.Gen == d.Gen && n.State == tasks.DeliveryPending {
+				n.Gen++
+				return true
+			}
+			return false
+		}); err != nil {
+			return err
+		}
+	}
+	for i := range job.Submissions {
+		s := job.Submissions[i]
+		if s.Revoke != tasks.RevokeWanted || s.RevokeAt.Add(e.Timings.Grace).After(now) {
+			continue
+		}
+		if err := e.restoreSideTask(ctx, job, revokeTask(job, &s, now), func(next *tasks.Job) bool {
+			if n := next.Submission(s.Number); n != nil && n.RevokeGen == s.RevokeGen && n.Revoke == tasks.RevokeWanted {
+				n.RevokeGen++
+				return true
+			}
+			return false
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) restoreSideTask(ctx context.Context, job *tasks.Job, task tasks.Task, raise func(*tasks.Job) bool) error {
+	state, err := e.Queue.State(ctx, task)
+	if err != nil || state.Waiting() {
+		return err
+	}
+	after, err := e.change(ctx, job, func(next *tasks.Job, _ time.Time) error {
+		if !raise(next) {
+			return errUnchanged
+		}
+		return next.Move(tasks.EventTold, next.State)
+	})
+	if err != nil || after.Version == job.Version {
+		return err
+	}
+	e.Observer.Repaired("lost_"+string(task.Kind), after)
+	task.Gen++
+	e.enqueueSide(ctx, task)
+	return nil
+}

@@ -1,0 +1,195 @@
+package providers
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// Selection is what a request says about who shall serve it.
+type Selection struct {
+	Feature    tasks.Feature
+	ProviderID string // empty: chosen by capability and health
+	Model      string // empty: the provider's default
+	// Healthy says how a provider fares. Nil means that all are well.
+	Healthy func(name string) bool
+}
+
+// Select chooses the provider and the model for a request: the named one;
+// else the default provider when it offers the feature and is healthy; else the
+// first healthy one that offers it; else the first that does. Demo providers
+// are chosen by name only, or where there is no other provider at all.
+//
+// The error is a [*SelectionError].
+func (r *Registry) Select(s Selection) (Entry, string, error) {
+	if s.ProviderID != "" {
+		return r.selectNamed(s)
+	}
+	offering := r.eligible(s.Feature)
+	if len(offering) == 0 {
+		return Entry{}, "", r.notOffered(s.Feature, "/feature_type")
+	}
+	if s.Model != "" {
+		var err error
+		if offering, err = withModel(offering, s.Feature, s.Model); err != nil {
+			return Entry{}, "", err
+		}
+	}
+	chosen := r.prefer(offering, s.Healthy)
+	return chosen, modelOr(s.Model, chosen, s.Feature), nil
+}
+
+func (r *Registry) selectNamed(s Selection) (Entry, string, error) {
+	entry, err := r.named(s.Feature, s.ProviderID, "/provider_id")
+	if err != nil {
+		return Entry{}, "", err
+	}
+	if s.Model != "" {
+		if _, err := withModel([]Entry{entry}, s.Feature, s.Model); err != nil {
+			return Entry{}, "", err
+		}
+	}
+	return entry, modelOr(s.Model, entry, s.Feature), nil
+}
+
+// named returns the provider that the field names, if it has the feature.
+func (r *Registry) named(f tasks.Feature, name, field string) (Entry, error) {
+	entry, ok := r.Get(name)
+	if !ok {
+		return Entry{}, &SelectionError{
+			Kind: UnknownProvider, Field: field,
+			Message: "no provider of this name is configured", Offered: namesOf(r.All()),
+		}
+	}
+	if entry.Offers(f) {
+		return entry, nil
+	}
+	offering := r.ForFeature(f)
+	if len(offering) == 0 {
+		return Entry{}, r.notOffered(f, "/feature_type")
+	}
+	return Entry{}, &SelectionError{
+		Kind: FeatureNotOffered, Field: field,
+		Message: "this provider does not offer the feature", Offered: namesOf(offering),
+	}
+}
+
+// notOffered says that no provider may be chosen for the feature.
+func (r *Registry) notOffered(f tasks.Feature, field string) error {
+	if demos := r.ForFeature(f); len(demos) > 0 {
+		return &SelectionError{
+			Kind: FeatureNotOffered, Field: "/provider_id",
+			Message: "only demonstration providers offer this feature, and they are used by name only", Offered: namesOf(demos),
+		}
+	}
+	var offered []string
+	for _, feature := range r.Features() {
+		offered = append(offered, string(feature))
+	}
+	return &SelectionError{
+		Kind: FeatureNotOffered, Field: field,
+		Message: "no configured provider offers this feature", Offered: offered,
+	}
+}
+
+// eligible lists who may be chosen for the feature without being named.
+func (r *Registry) eligible(f tasks.Feature) []Entry {
+	all := r.All()
+	onlyDemos := !slices.ContainsFunc(all, func(e Entry) bool { return !e.demo() })
+	return slices.DeleteFunc(all, func(e Entry) bool {
+		// To be made the default is to be named.
+		allowed := !e.demo() || onlyDemos || e.Name == r.defaultProvider
+		return !allowed || !e.Offers(f)
+	})
+}
+
+// withModel keeps the entries that name the model; where none does, those that
+// take any.
+func withModel(entries []Entry, f tasks.Feature, model string) ([]Entry, error) {
+	listing := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return !e.lists(f, model) })
+	if len(listing) > 0 {
+		return listing, nil
+	}
+	open := slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return !e.takesAny(f) })
+	if len(open) > 0 {
+		return open, nil
+	}
+	var offered []string
+	for _, entry := range entries {
+		for _, m := range entry.ModelsFor(f) {
+			if !slices.Contains(offered, m) {
+				offered = append(offered, m)
+			}
+		}
+	}
+	return nil, &SelectionError{
+		Kind: ModelNotOffered, Field: "/model",
+		Message: "the model is not offered for this feature", Offered: offered,
+	}
+}
+
+// prefer picks from a list that is not empty.
+func (r *Registry) prefer(entries []Entry, healthy func(string) bool) Entry {
+	well := entries
+	if healthy != nil {
+		well = slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return !healthy(e.Name) })
+	}
+	if len(well) == 0 {
+		well = entries
+	}
+	if i := slices.IndexFunc(well, func(e Entry) bool { return e.Name == r.defaultProvider }); i >= 0 {
+		return well[i]
+	}
+	return well[0]
+}
+
+// CheckFallbacks reports what is wrong with a request's fallback providers, one
+// error for each.
+func (r *Registry) CheckFallbacks(f tasks.Feature, ids []string) []*SelectionError {
+	var problems []*SelectionError
+	for i, id := range ids {
+		field := fmt.Sprintf("/fallback_provider_ids/%d", i)
+		if _, err := r.named(f, id, field); err != nil {
+			problem := *err.(*SelectionError)
+			problem.Field = field
+			problems = append(problems, &problem)
+		}
+	}
+	return problems
+}
+
+// Candidates lists, in order, who may serve a request: the named provider, if
+// there is one, and then its fallbacks. A request that names neither may go to
+// everybody who offers the feature, except to demo providers beside others.
+// A named provider without fallbacks has no others: whoever names a provider
+// may have reasons not to send a prompt elsewhere.
+func (r *Registry) Candidates(f tasks.Feature, providerID string, fallbackIDs []string) []Entry {
+	if providerID == "" && len(fallbackIDs) == 0 {
+		return r.eligible(f)
+	}
+	var candidates []Entry
+	for _, name := range append([]string{providerID}, fallbackIDs...) {
+		entry, ok := r.Get(name)
+		known := slices.ContainsFunc(candidates, func(e Entry) bool { return e.Name == name })
+		if ok && !known && entry.Offers(f) {
+			candidates = append(candidates, entry)
+		}
+	}
+	return candidates
+}
+
+func modelOr(model string, entry Entry, f tasks.Feature) string {
+	if model != "" {
+		return model
+	}
+	return entry.Model(f)
+}
+
+func namesOf(entries []Entry) []string {
+	names := make([]string, len(entries))
+	for i, entry := range entries {
+		names[i] = entry.Name
+	}
+	return names
+}
