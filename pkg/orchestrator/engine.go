@@ -94,7 +94,6 @@ type Timings struct {
 	GoneGrace      time.Duration // how long "no such id" may pass by itself
 	Settle         time.Duration // how long late results are waited for after the end
 	SlowLook       time.Duration // how often jobs at rest that owe something are looked at
-	NoRoom         time.Duration // the first wait for room at a provider
 	MaxBackoff     time.Duration
 	Deliveries     []time.Duration // waits between tries of a webhook
 }
@@ -106,7 +105,7 @@ func DefaultTimings() Timings {
 		Lease: 8 * time.Second, Heartbeat: 2 * time.Second, Grace: 6 * time.Second,
 		Reconcile: time.Second, ReconcileBatch: 100,
 		Slack: 5 * time.Second, GoneGrace: 30 * time.Second, Settle: 24 * time.Hour, SlowLook: 10 * time.Minute,
-		NoRoom: time.Second, MaxBackoff: 5 * time.Minute,
+		MaxBackoff: 5 * time.Minute,
 		Deliveries: []time.Duration{
 			5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour, 8 * time.Hour, 8 * time.Hour,
 		},

@@ -29,9 +29,6 @@ func (e *Engine) recovered(provider string) {
 func (r *room) noteHealth(provider, status string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.health == nil {
-		r.health = map[string]string{}
-	}
 	if r.health[provider] == status {
 		return false
 	}

@@ -1,6 +1,7 @@
 package orchestrator
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -8,41 +9,120 @@ import (
 // room counts the paid calls that this worker has under way at each provider,
 // so that a hanging provider cannot take every submit slot, and remembers for
 // how long a provider has asked us to stay away.
+//
+// Who finds no place waits a moment, if few are waiting already, and is
+// otherwise given a time to come back at: its place in a line that moves as
+// fast as calls have ended lately. So a backlog costs each job about one delayed
+// task, not one for every look.
 type room struct {
 	mu     sync.Mutex
-	taken  map[string]int
-	until  map[string]time.Time
+	gates  map[string]*gate
 	health map[string]string // the last that this process reported
 }
 
-func newRoom() *room {
-	return &room{taken: map[string]int{}, until: map[string]time.Time{}}
+// gate is the room at one provider.
+type gate struct {
+	taken   int
+	waiting int
+	until   time.Time     // the provider has asked us to stay away
+	line    time.Time     // when the last in line was told to come back
+	took    time.Duration // by a call, on average
+	freed   chan struct{}
 }
 
-// enter takes a place at the provider. When there is none, it says how long to
-// stay away (0: nobody knows). Leave must be called exactly once if ok.
-func (r *room) enter(provider string, places int, now time.Time) (leave func(), wait time.Duration, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if until := r.until[provider]; until.After(now) {
-		return nil, until.Sub(now), false
+const (
+	patience     = 500 * time.Millisecond // for a place, inside the handler
+	longestLine  = 30 * time.Second
+	firstGuess   = time.Second // how long a call takes, before any has ended
+	returnsAfter = time.Second // who has waited its time and finds no place again
+)
+
+func newRoom() *room { return &room{gates: map[string]*gate{}, health: map[string]string{}} }
+
+func (r *room) gate(provider string) *gate {
+	g := r.gates[provider]
+	if g == nil {
+		g = &gate{took: firstGuess, freed: make(chan struct{}, 1)}
+		r.gates[provider] = g
 	}
-	if places > 0 && r.taken[provider] >= places {
-		return nil, 0, false
+	return g
+}
+
+// enter takes one of the places at the provider; zero places means no limit.
+// When there is none it says how long to stay away. A caller that came back
+// after such a time does not go to the end of the line again. Leave must be
+// called exactly once if ok.
+func (r *room) enter(ctx context.Context, provider string, places int, returned bool, clock func() time.Time) (leave func(), wait time.Duration, ok bool) {
+	patient := time.NewTimer(patience)
+	defer patient.Stop()
+	for {
+		r.mu.Lock()
+		g, now := r.gate(provider), clock()
+		closed := g.until.After(now)
+		if !closed && (places <= 0 || g.taken < places) {
+			g.taken++
+			r.mu.Unlock()
+			return r.leaver(g), 0, true
+		}
+		if closed || g.waiting >= max(1, places/4) {
+			wait = g.comeBackIn(max(places, 1), returned, now)
+			r.mu.Unlock()
+			return nil, wait, false
+		}
+		g.waiting++
+		r.mu.Unlock()
+		over := false
+		select {
+		case <-g.freed:
+		case <-patient.C:
+			over = true
+		case <-ctx.Done():
+			over = true
+		}
+		r.mu.Lock()
+		g.waiting--
+		if over {
+			wait = g.comeBackIn(max(places, 1), returned, clock())
+		}
+		r.mu.Unlock()
+		if over {
+			return nil, wait, false
+		}
 	}
-	r.taken[provider]++
+}
+
+// comeBackIn gives out the next place in line.
+func (g *gate) comeBackIn(places int, returned bool, now time.Time) time.Duration {
+	open := later(g.until, now)
+	if returned {
+		return open.Sub(now) + returnsAfter
+	}
+	g.line = later(g.line, open).Add(g.took / time.Duration(places))
+	if g.line.Sub(open) > longestLine {
+		g.line = open.Add(longestLine)
+	}
+	return g.line.Sub(now)
+}
+
+// leaver gives the place back, once, and learns how long it was taken.
+func (r *room) leaver(g *gate) func() {
+	began := time.Now()
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.taken[provider]--
-	}, 0, true
+		g.taken--
+		g.took = (7*g.took + time.Since(began)) / 8
+		select {
+		case g.freed <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // stayAway keeps everybody out until the time that the provider named.
 func (r *room) stayAway(provider string, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if until.After(r.until[provider]) {
-		r.until[provider] = until
-	}
+	g := r.gate(provider)
+	g.until = later(g.until, until)
 }

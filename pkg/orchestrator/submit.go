@@ -40,9 +40,9 @@ func (e *Engine) submit(ctx context.Context, job *tasks.Job) Outcome {
 		e.Observer.PutBack("unknown_provider")
 		return Retry(fmt.Errorf("provider %q is not configured on this worker", job.ProviderID), putBackDelay)
 	}
-	leave, wait, ok := e.room.enter(entry.Name, entry.Concurrency, now)
+	leave, wait, ok := e.room.enter(ctx, entry.Name, entry.Concurrency, job.Waits > 0, e.Store.Now)
 	if !ok {
-		return e.comeBack(ctx, job, max(wait, e.backoff(e.Timings.NoRoom, job.Waits+1)))
+		return e.comeBack(ctx, job, wait)
 	}
 	defer leave()
 	return e.hand(ctx, job, entry)
@@ -213,6 +213,10 @@ func (e *Engine) acceptedAndFailed(number int, st providers.Status, failure *tas
 	}
 }
 
+// leastStay is how long a provider that is asked too much is left alone, when
+// it does not say itself.
+const leastStay = 250 * time.Millisecond
+
 // refused records a submit that brought an error: surely not accepted, or
 // perhaps.
 func (e *Engine) refused(ctx context.Context, job *tasks.Job, number int, entry providers.Entry, err error) Outcome {
@@ -232,7 +236,7 @@ func (e *Engine) refused(ctx context.Context, job *tasks.Job, number int, entry 
 	case errors.Is(err, providers.ErrNotCalled):
 		return e.record(ctx, job, e.notCalled(number))
 	case info.Class == classify.RateLimit:
-		e.room.stayAway(entry.Name, e.Store.Now().Add(max(info.RetryAfter, e.Timings.NoRoom)))
+		e.room.stayAway(entry.Name, e.Store.Now().Add(max(info.RetryAfter, leastStay)))
 	}
 	return e.record(ctx, job, e.rejected(number, failure, info.RetryAfter))
 }
