@@ -1,0 +1,55 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"github.com/easel-jobs/easel/internal/config"
+	"github.com/easel-jobs/easel/internal/httpapi"
+)
+
+// API runs the HTTP API until the context ends.
+func API(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
+	p, err := open(ctx, cfg, log, cfg.Redis.URL.Reveal())
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	listener, err := net.Listen("tcp", cfg.API.Listen)
+	if err != nil {
+		return fmt.Errorf("api: %w", err)
+	}
+	log.Info("api is listening", zap.String("address", listener.Addr().String()))
+	return p.together(ctx, func(ctx context.Context) error {
+		return serve(ctx, listener, httpapi.Server(p.apiHandler(listener.Addr().String())))
+	}, p.serveMetrics)
+}
+
+// apiHandler is the API as it is served at an address.
+func (p *platform) apiHandler(address string) http.Handler {
+	cfg := httpapi.Config{
+		Jobs: p.engine, Links: p.links, Logger: p.log.Named("api"), Keys: p.apiKeys,
+		Loopback: loopback(address), PublicURL: p.cfg.API.PublicURL, Version: Version,
+		Limits:       httpapi.Limits{JobBytes: int64(p.cfg.API.MaxBody)},
+		Ready:        p.store.Ping,
+		LinkVerifier: p.links.verify,
+		LocalPath:    p.artifacts.Path,
+	}
+	if p.cfg.Metrics.Listen == "" {
+		cfg.Metrics = p.metricsHandler()
+	}
+	return httpapi.New(cfg)
+}
+
+// apiKeys are the keys that open the API now.
+func (p *platform) apiKeys() []httpapi.Key {
+	keys := make([]httpapi.Key, 0, len(p.cfg.API.Keys))
+	for _, k := range p.cfg.API.Keys {
+		keys = append(keys, httpapi.Key{Name: k.Name, Secret: k.Key.Reveal(), Tenant: k.Tenant, Scopes: k.Scopes})
+	}
+	return keys
+}

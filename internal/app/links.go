@@ -1,0 +1,41 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/easel-jobs/easel/internal/sign"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// links makes the URLs that callers see: absolute when the public URL is known,
+// and signed where the API asks for keys, so that browsers and webhook
+// receivers can open artifacts without one.
+type links struct {
+	publicURL string
+	signer    *sign.Signer
+	signed    bool
+	ttl       time.Duration
+	now       func() time.Time
+}
+
+// Job implements [tasks.Links].
+func (l *links) Job(id string) string { return l.publicURL + "/v1/jobs/" + id }
+
+// Artifact implements [tasks.Links].
+func (l *links) Artifact(j *tasks.Job, index int) (string, time.Time) {
+	path := fmt.Sprintf("/v1/jobs/%s/artifacts/%d", j.ID, index)
+	if !l.signed {
+		return l.publicURL + path, time.Time{}
+	}
+	expires := l.now().Add(l.ttl).Truncate(time.Second)
+	return l.publicURL + path + "?" + l.signer.Link(path, expires).Encode(), expires
+}
+
+// verify reports whether the request carries a signature of ours that is still
+// valid.
+func (l *links) verify(r *http.Request) bool {
+	return strings.Contains(r.URL.Path, "/artifacts/") && l.signer.VerifyLink(r.URL.Path, r.URL.Query(), l.now()) == nil
+}

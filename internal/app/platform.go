@@ -1,0 +1,209 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"path/filepath"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/easel-jobs/easel/internal/artifacts"
+	"github.com/easel-jobs/easel/internal/config"
+	"github.com/easel-jobs/easel/internal/fetch"
+	"github.com/easel-jobs/easel/internal/queue"
+	"github.com/easel-jobs/easel/internal/sign"
+	"github.com/easel-jobs/easel/internal/store"
+	"github.com/easel-jobs/easel/internal/telemetry"
+	"github.com/easel-jobs/easel/internal/webhook"
+	"github.com/easel-jobs/easel/pkg/orchestrator"
+)
+
+// Version is the release, set when it is built.
+var Version = "dev"
+
+// redisPatience is how often the wait for Redis is mentioned.
+const redisPatience = 5 * time.Second
+
+// platform is what every kind of process stands on.
+type platform struct {
+	cfg       *config.Config
+	log       *zap.Logger
+	metrics   *telemetry.Metrics
+	store     *store.Store
+	queue     *queue.Client
+	inspector *queue.Inspector
+	artifacts *artifacts.Store
+	guard     *fetch.Guard
+	engine    *orchestrator.Engine
+	links     *links
+	secrets   [][]byte
+	closers   []func() error
+}
+
+// open opens everything that the configuration names. What was opened before a
+// failure is closed again.
+func open(ctx context.Context, cfg *config.Config, log *zap.Logger, redisURL string) (_ *platform, err error) {
+	p := &platform{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	p.metrics = telemetry.NewMetrics(Version)
+	if err := p.openRedis(ctx, redisURL); err != nil {
+		return nil, err
+	}
+	if err := p.openSecrets(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.openStorage(ctx); err != nil {
+		return nil, err
+	}
+	if err := p.openEngine(); err != nil {
+		return nil, err
+	}
+	p.metrics.WatchJobs(p.countJobs)
+	p.metrics.WatchQueues(p.countTasks)
+	return p, nil
+}
+
+// openRedis connects, and waits for a Redis that is not there yet: processes
+// start in any order.
+func (p *platform) openRedis(ctx context.Context, url string) error {
+	client, err := store.NewClient(url)
+	if err != nil {
+		return err
+	}
+	p.closers = append(p.closers, client.Close)
+	mentioned := time.Time{}
+	for {
+		p.store, err = store.Open(ctx, store.Config{
+			Client: client, IntentDurability: store.Durability(p.cfg.Redis.IntentDurability), OnError: func(string, error) { p.metrics.RedisFailed() },
+		})
+		if err == nil || !errors.Is(err, orchestrator.ErrUnavailable) {
+			break
+		}
+		if time.Since(mentioned) > redisPatience {
+			p.log.Warn("waiting for Redis", zap.String("address", client.Options().Addr), zap.Error(err))
+			mentioned = time.Now()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("redis did not answer: %w", err)
+		case <-time.After(300 * time.Millisecond):
+		}
+	}
+	if err != nil {
+		return err
+	}
+	for _, warning := range p.store.Check(ctx) {
+		p.log.Warn("redis", zap.String("code", warning.Code), zap.String("problem", warning.Message))
+	}
+	p.queue = queue.NewClient(client, queue.WithTaskTimeout(p.cfg.Worker.ShutdownTimeout+time.Minute))
+	p.inspector = queue.NewInspector(client)
+	return nil
+}
+
+// openSecrets takes the configured secrets, or the one that the installation
+// has made for itself.
+func (p *platform) openSecrets(ctx context.Context) error {
+	for _, s := range p.cfg.SecretKey {
+		p.secrets = append(p.secrets, []byte(s.Reveal()))
+	}
+	if len(p.secrets) == 0 {
+		secret, err := p.store.GetOrCreateSecret(ctx)
+		if err != nil {
+			return fmt.Errorf("make the installation's secret: %w", err)
+		}
+		p.secrets = append(p.secrets, secret)
+	}
+	return nil
+}
+
+func (p *platform) openStorage(ctx context.Context) error {
+	var err error
+	p.artifacts, err = artifacts.Open(ctx, artifacts.Config{
+		URL: p.cfg.ArtifactsURL(), SpoolDir: filepath.Join(p.cfg.DataDir, "spool"), Log: p.log.Named("artifacts"),
+	})
+	if err != nil {
+		return err
+	}
+	p.closers = append(p.closers, p.artifacts.Close)
+	p.guard, err = fetch.NewGuard(fetch.Policy{
+		AllowHTTP: p.cfg.Webhooks.AllowHTTP, AllowOrigins: append(origins(p.cfg), p.cfg.Webhooks.AllowPrivate...),
+	})
+	return err
+}
+
+func (p *platform) openEngine() error {
+	signer, err := sign.New(p.secrets...)
+	if err != nil {
+		return err
+	}
+	outside := p.guard.Client()
+	registry, err := openRegistry(p.cfg, outside.Transport)
+	if err != nil {
+		return err
+	}
+	fetcher := fetch.New(p.guard, fetch.Limits{Bytes: int64(p.cfg.Artifacts.MaxBytes)})
+	notifier, err := p.openNotifier()
+	if err != nil {
+		return err
+	}
+	p.links = &links{
+		publicURL: p.cfg.API.PublicURL, signer: signer, signed: len(p.cfg.API.Keys) > 0,
+		ttl: p.cfg.Artifacts.URLTTL, now: time.Now,
+	}
+	timings, limits := orchestrator.DefaultTimings(), orchestrator.DefaultLimits()
+	timings.SubmitTimeout = p.cfg.Worker.SubmitTimeout
+	limits.ArtifactBytes = int64(p.cfg.Artifacts.MaxBytes)
+	p.engine, err = orchestrator.New(orchestrator.Config{
+		Store: p.store, Queue: p.queue, Registry: registry, Artifacts: p.artifacts, Inputs: p.artifacts,
+		Fetcher: fetcher, Notifier: notifier, Observer: telemetry.NewObserver(p.metrics, p.log),
+		Tokens: signer, Links: p.links, CheckURL: p.guard.CheckURL, PublicURL: p.cfg.API.PublicURL,
+		Defaults: orchestrator.Defaults{
+			Timeout: p.cfg.Defaults.Timeout, RetryAttempts: p.cfg.Defaults.RetryAttempts, RetryDelay: p.cfg.Defaults.RetryDelay,
+		},
+		Retention: orchestrator.Retention{
+			Jobs: p.cfg.Retention.Jobs, Artifacts: p.cfg.Retention.Artifacts, UnresolvedTimeout: p.cfg.Retention.UnresolvedTimeout,
+		},
+		Limits: limits, Timings: timings,
+	})
+	p.closers = append(p.closers, func() error { fetcher.Close(); return nil })
+	for _, entry := range registry.All() {
+		if closer, ok := entry.Provider.(interface{ Close() error }); ok {
+			p.closers = append(p.closers, closer.Close)
+		}
+	}
+	return err
+}
+
+func (p *platform) openNotifier() (*webhook.Notifier, error) {
+	cfg := webhook.Config{Client: p.guard.Client(), ServerSecrets: p.secrets, UserAgent: "Easel/" + Version}
+	for _, s := range p.cfg.Webhooks.Secrets {
+		cfg.Secrets = append(cfg.Secrets, webhook.Secret{Tenant: s.Tenant, Value: s.Secret.Reveal()})
+	}
+	return webhook.New(cfg)
+}
+
+// close closes what was opened, the last first.
+func (p *platform) close() {
+	for i := len(p.closers) - 1; i >= 0; i-- {
+		if err := p.closers[i](); err != nil {
+			p.log.Warn("close", zap.Error(err))
+		}
+	}
+}
+
+// loopback reports whether only this machine can reach the address.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}

@@ -1,0 +1,53 @@
+package app
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/easel-jobs/easel/internal/config"
+	"github.com/easel-jobs/easel/pkg/providers"
+	"github.com/easel-jobs/easel/pkg/providers/sketch"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// openers are the adapters that this binary knows.
+var openers = map[string]providers.Opener{
+	"sketch": sketch.Open,
+}
+
+// openRegistry opens the configured providers.
+func openRegistry(cfg *config.Config, outside http.RoundTripper) (*providers.Registry, error) {
+	entries, err := providers.Open(openers, settingsOf(cfg, outside))
+	if err != nil {
+		return nil, fmt.Errorf("open providers: %w", err)
+	}
+	return providers.NewRegistry(entries, cfg.Defaults.Provider)
+}
+
+func settingsOf(cfg *config.Config, outside http.RoundTripper) []providers.Settings {
+	settings := make([]providers.Settings, 0, len(cfg.Providers))
+	for _, p := range cfg.Providers {
+		s := providers.Settings{
+			Name: p.Name, Use: p.Use, APIKey: providers.Secret(p.APIKey.Reveal()), BaseURL: p.BaseURL,
+			OnUnknown: p.OnUnknown, Concurrency: p.Concurrency, SubmitTimeout: p.SubmitTimeout, Options: p.Options,
+			DataDir: cfg.DataDir, PublicURL: cfg.API.PublicURL, Outside: outside,
+		}
+		for _, m := range p.Models {
+			s.Models = append(s.Models, providers.ModelChoice{Feature: tasks.Feature(m.Feature), Model: m.Model})
+		}
+		settings = append(settings, s)
+	}
+	return settings
+}
+
+// origins are the addresses of the configured providers: what the operator has
+// named is exempt from the guard on addresses from outside.
+func origins(cfg *config.Config) []string {
+	var list []string
+	for _, p := range cfg.Providers {
+		if p.BaseURL != "" {
+			list = append(list, p.BaseURL)
+		}
+	}
+	return list
+}

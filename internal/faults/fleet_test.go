@@ -1,0 +1,292 @@
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/easel-jobs/easel/internal/redistest"
+	"github.com/easel-jobs/easel/pkg/client"
+	"github.com/easel-jobs/easel/pkg/providers/sketch"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// binaries is where the programs of this tree are built, once for all tests.
+var binaries string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "easel-faults")
+	if err != nil {
+		panic(err)
+	}
+	build := exec.Command("go", "build", "-o", dir+"/", "../../cmd/api", "../../cmd/worker")
+	build.Stderr = os.Stderr
+	if err := build.Run(); err != nil {
+		panic(err)
+	}
+	binaries = dir
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// fleet is an Easel of several processes on one Redis, before one provider.
+type fleet struct {
+	t        *testing.T
+	dir      string
+	redis    *redistest.Server
+	provider *sketch.Service
+	config   string
+	api      *client.Client
+	apiURL   string
+	workers  []*process
+}
+
+// settings changes the configuration of a fleet.
+type settings struct {
+	Options       map[string]any // of the provider
+	OnUnknown     string
+	SubmitTimeout time.Duration
+	Retention     time.Duration
+}
+
+func newFleet(t *testing.T, s settings) *fleet {
+	t.Helper()
+	f := &fleet{t: t, dir: t.TempDir(), redis: redistest.Start(t, redistest.AOF("everysec"))}
+	var err error
+	f.provider, err = sketch.NewService(sketch.ServiceConfig{AllowSimulate: true, NoLookup: s.OnUnknown != ""})
+	require.NoError(t, err)
+	server := httptest.NewServer(f.provider)
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close(); _ = f.provider.Close() })
+
+	if s.Options == nil {
+		s.Options = map[string]any{}
+	}
+	s.Options["allow_simulate"] = true
+	s.Options["lookup"] = s.OnUnknown == ""
+	if s.SubmitTimeout == 0 {
+		s.SubmitTimeout = 20 * time.Second
+	}
+	options, err := json.Marshal(s.Options)
+	require.NoError(t, err)
+	onUnknown := s.OnUnknown
+	if onUnknown == "" {
+		onUnknown = "hold"
+	}
+	f.apiURL = "http://" + freeAddress(t)
+	f.config = filepath.Join(f.dir, "easel.yaml")
+	require.NoError(t, os.WriteFile(f.config, fmt.Appendf(nil, `
+redis: {url: %q}
+data_dir: %q
+api: {listen: %q}
+worker: {submit_timeout: %s, shutdown_timeout: %s, submit_concurrency: 64, poll_concurrency: 32}
+defaults: {timeout: 5m, retry_delay: 200ms}
+providers:
+  - {name: sketch, use: sketch, base_url: %q, on_unknown: %s, concurrency: 64, options: %s}
+log: {level: info, format: json}
+`, f.redis.URL(), filepath.Join(f.dir, "data"), strings.TrimPrefix(f.apiURL, "http://"),
+		s.SubmitTimeout, s.SubmitTimeout+5*time.Second, server.URL, onUnknown, options), 0o600))
+	f.spawn("api")
+	f.api, err = client.Dial(f.apiURL, "")
+	require.NoError(t, err)
+	f.awaitReady()
+	return f
+}
+
+// process is one program of the fleet.
+type process struct {
+	name string
+	cmd  *exec.Cmd
+	log  string
+	done chan struct{}
+	once sync.Once
+}
+
+func (f *fleet) spawn(program string, env ...string) *process {
+	f.t.Helper()
+	log := filepath.Join(f.dir, fmt.Sprintf("%s-%d.log", program, time.Now().UnixNano()))
+	out, err := os.Create(log)
+	require.NoError(f.t, err)
+	p := &process{name: program, log: log, done: make(chan struct{})}
+	p.cmd = exec.Command(filepath.Join(binaries, program), "--config", f.config)
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = out, out
+	require.NoError(f.t, p.cmd.Start())
+	go func() {
+		defer close(p.done)
+		_ = p.cmd.Wait() // how it ended is the test's doing
+		_ = out.Close()
+	}()
+	f.t.Cleanup(func() {
+		p.kill()
+		if f.t.Failed() {
+			tail, _ := os.ReadFile(log)
+			f.t.Logf("%s: …%s", filepath.Base(log), tail[max(0, len(tail)-4000):])
+		}
+	})
+	return p
+}
+
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may have ended already
+	<-p.done
+}
+
+// stop ends the process as a deploy does, and waits for it.
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	<-p.done
+}
+
+func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
+
+// work starts workers.
+func (f *fleet) work(n int, env ...string) {
+	for range n {
+		f.workers = append(f.workers, f.spawn("worker", env...))
+	}
+}
+
+func (f *fleet) awaitReady() {
+	require.Eventually(f.t, func() bool {
+		response, err := http.Get(f.apiURL + "/readyz")
+		if err != nil {
+			return false
+		}
+		_ = response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	}, time.Minute, 50*time.Millisecond, "the API does not get ready")
+}
+
+func freeAddress(t *testing.T) string {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
+}
+
+// enqueue accepts jobs whose drafts make returns, and returns their ids.
+func (f *fleet) enqueue(n int, draft func(i int) tasks.Draft) []string {
+	f.t.Helper()
+	var ids []string
+	for first := 0; first < n; first += 500 {
+		var drafts []tasks.Draft
+		for i := first; i < min(first+500, n); i++ {
+			drafts = append(drafts, draft(i))
+		}
+		results, err := f.api.EnqueueBatch(f.t.Context(), drafts)
+		require.NoError(f.t, err)
+		for _, r := range results {
+			require.NotNil(f.t, r.Job, "%+v", r)
+			ids = append(ids, r.Job.ID)
+		}
+	}
+	return ids
+}
+
+// noop is a job that costs nothing to draw, with what the provider shall do.
+func noop(simulate string) tasks.Draft {
+	input := `{"prompt":"x"}`
+	if simulate != "" {
+		input = fmt.Sprintf(`{"prompt":"x","simulate":%s}`, simulate)
+	}
+	return tasks.Draft{FeatureType: tasks.TextToImage, Model: "sketch-noop", InputData: json.RawMessage(input)}
+}
+
+// awaitRest waits until every job is at rest and returns them.
+func (f *fleet) awaitRest(ids []string, limit time.Duration) map[string]client.Job {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), limit)
+	defer cancel()
+	jobs := map[string]client.Job{}
+	for {
+		for _, id := range ids {
+			if _, rests := jobs[id]; rests {
+				continue
+			}
+			job, err := f.api.Get(ctx, id)
+			if ctx.Err() == nil {
+				require.NoError(f.t, err)
+			}
+			if err == nil && job.Status.AtRest() {
+				jobs[id] = *job
+			}
+		}
+		if len(jobs) == len(ids) {
+			return jobs
+		}
+		select {
+		case <-ctx.Done():
+			for _, id := range ids {
+				if _, rests := jobs[id]; !rests {
+					job, _ := f.api.Get(f.t.Context(), id)
+					f.t.Logf("not at rest: %+v", job)
+					break
+				}
+			}
+			require.Failf(f.t, "jobs do not come to rest", "%d of %d do", len(jobs), len(ids))
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// requireBoughtOnce compares what the provider accepted with what the jobs have
+// recorded: no attempt was submitted twice, and none is unknown to us.
+func (f *fleet) requireBoughtOnce(jobs map[string]client.Job) {
+	f.t.Helper()
+	stats, err := f.provider.Stats()
+	require.NoError(f.t, err)
+	require.Zero(f.t, stats.Duplicates, "an attempt was submitted twice")
+	recorded := 0
+	for _, job := range jobs {
+		for _, a := range job.Attempts {
+			if a.Outcome == tasks.OutcomeAccepted {
+				recorded++
+			}
+		}
+	}
+	require.Equal(f.t, stats.Accepted, recorded, "accepted submissions are recorded attempts")
+}
+
+// gauge reads a number from a process's metrics.
+func gauge(t *testing.T, address, name string) float64 {
+	t.Helper()
+	response, err := http.Get("http://" + address + "/metrics")
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	var body strings.Builder
+	buffer := make([]byte, 64<<10)
+	for {
+		n, err := response.Body.Read(buffer)
+		body.Write(buffer[:n])
+		if err != nil {
+			break
+		}
+	}
+	for line := range strings.Lines(body.String()) {
+		if value, found := strings.CutPrefix(line, name+" "); found {
+			number, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			require.NoError(t, err)
+			return number
+		}
+	}
+	require.Failf(t, "no such metric", "%s", name)
+	return 0
+}
+
+var patience = time.Minute
