@@ -1,0 +1,84 @@
+package store
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"net/url"
+
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// The keys. All times in scores are milliseconds of Redis' clock.
+const (
+	// keyJob + id is a hash, one per job:
+	//
+	//	v     version                 rec   the record, JSON of tasks.Job
+	//	sv    schema of rec           req   the request, JSON, written once
+	//	st    state                   ss    status
+	//	lane  step:gen of the main lane; empty when it has nothing to do
+	//	t     tenant as in keys       u     hash of the user id, may be empty
+	//	ft    feature type            pr    provider that serves the job now
+	//	idem  idempotency key in Redis, may be empty
+	//	ops   the last operation ids  tomb  set once the job is being purged
+	//	body:<version>                an event body kept for its delivery
+	keyJob = "easel:job:"
+
+	// keyOpen scores every job that owes work by its next touch.
+	keyOpen = "easel:open"
+	// keyPurge scores every job with a purge time by it.
+	keyPurge = "easel:purge"
+	// keyCounts is a hash of how many jobs are in which state.
+	keyCounts = "easel:counts"
+	// keyHealth is a hash of how the providers fare.
+	keyHealth = "easel:health"
+	// keySchema is the version of this layout.
+	keySchema = "easel:schema"
+	// keySecret is the key that signs links and tokens when none is configured.
+	keySecret = "easel:secret"
+
+	// keyJobs + tenant, keyJobs + tenant + ":status:" + status, and
+	// keyJobs + tenant + ":user:" + hash list ids in the order of their making:
+	// all scores are 0, and ids sort by time.
+	keyJobs = "easel:jobs:"
+	// keyIdempotency + tenant + ":" + hash of the key is "id request-hash".
+	keyIdempotency = "easel:idem:"
+
+	// channelEvents carries "id version status" for every change.
+	channelEvents = "easel:events"
+)
+
+// layout is the version of the keys above.
+const layout = 1
+
+// tenantKey writes a tenant, which may be any text, so that it can stand
+// between the colons of a key.
+func tenantKey(tenant string) string { return url.QueryEscape(tenant) }
+
+// userKey is what stands for a user id in keys: user ids may be long, and may
+// be personal.
+func userKey(userID string) string {
+	if userID == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(userID))
+	return hex.EncodeToString(sum[:16])
+}
+
+// idempotencyKey is the key that holds a job's idempotency key, if it has one.
+func idempotencyKey(job *tasks.Job) string {
+	if job.IdempotencyKey == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(job.IdempotencyKey))
+	return keyIdempotency + tenantKey(job.Tenant) + ":" + hex.EncodeToString(sum[:])
+}
+
+func allIndex(tenant string) string { return keyJobs + tenantKey(tenant) }
+
+func statusIndex(tenant string, status tasks.Status) string {
+	return keyJobs + tenantKey(tenant) + ":status:" + string(status)
+}
+
+func userIndex(tenant, userID string) string {
+	return keyJobs + tenantKey(tenant) + ":user:" + userKey(userID)
+}

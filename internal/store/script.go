@@ -1,0 +1,171 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/easel-jobs/easel/pkg/orchestrator"
+)
+
+// prelude begins every script. A script answers a list: a word that says how
+// it went, the time in milliseconds, and what the word promises.
+const prelude = `
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+
+-- at writes a time so that no digit is lost.
+local function at(millis) return string.format('%.0f', millis) end
+
+-- applied says whether the operation is among those that the record remembers.
+local function applied(operations, operation)
+	return string.find(operations, operation, 1, true) ~= nil
+end
+
+-- remember adds the operation to the last eight.
+local function remember(operations, operation)
+	return string.sub(operations .. operation .. ' ', -8 * OPERATION_LENGTH)
+end
+
+-- place sets a job's score in an index, or takes the job out of it.
+local function place(index, id, score)
+	if score == '' then
+		redis.call('ZREM', index, id)
+	else
+		redis.call('ZADD', index, score, id)
+	end
+end
+
+-- count adds to the number of jobs in a state, which is never below zero.
+local function count(counts, state, change)
+	if redis.call('HINCRBY', counts, state, change) < 0 then
+		redis.call('HSET', counts, state, 0)
+	end
+end
+
+-- even_when_full is a write without effect that Redis allows when its memory
+-- is full. After it, the script's other writes are allowed too.
+local function even_when_full(index) redis.call('ZREM', index, '') end
+`
+
+// The words that scripts answer.
+const (
+	answerOK       = "ok"       // done, now or by an earlier try of the same call
+	answerExists   = "exists"   // the idempotency key is held by another job
+	answerConflict = "conflict" // the record has another version
+	answerMissing  = "missing"  // there is no record, or it has a tombstone
+)
+
+// names are what the scripts call the keys that they find by themselves.
+var names = strings.NewReplacer(
+	"OPERATION_LENGTH", fmt.Sprint(operationLength),
+	"KEY_JOBS", "'"+keyJobs+"'",
+	"KEY_JOB", "'"+keyJob+"'",
+	"CHANNEL_EVENTS", "'"+channelEvents+"'",
+)
+
+func newScript(source string) *redis.Script {
+	return redis.NewScript(names.Replace(prelude + source))
+}
+
+// loadScripts makes the scripts known to the server, so that the first call of
+// each finds it. A server that forgets them is told again on the way.
+func (s *Store) loadScripts(ctx context.Context) error {
+	_, err := s.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		for _, script := range []*redis.Script{
+			createScript, claimScript, saveScript, touchScript, takeScript,
+			tombstoneScript, purgeScript, listScript,
+		} {
+			script.Load(ctx, pipe)
+		}
+		return nil
+	})
+	if err != nil {
+		return s.failed("load scripts", err)
+	}
+	return nil
+}
+
+// answer is a script's reply.
+type answer struct {
+	word string
+	rest []any
+}
+
+// run runs a script and takes in the time that it answers.
+func (s *Store) run(ctx context.Context, operation string, script *redis.Script, keys []string, args ...any) (answer, error) {
+	sent := time.Now()
+	raw, err := script.Run(ctx, s.redis, keys, args...).Slice()
+	if err != nil {
+		return answer{}, s.failed(operation, err)
+	}
+	return s.read(operation, raw, sent)
+}
+
+// read checks a script's reply, which came just now.
+func (s *Store) read(operation string, raw []any, sent time.Time) (answer, error) {
+	if len(raw) >= 2 {
+		word, isWord := raw[0].(string)
+		millis, isTime := raw[1].(int64)
+		if isWord && isTime {
+			s.clock.observe(millis, sent, time.Now())
+			return answer{word, raw[2:]}, nil
+		}
+	}
+	return answer{}, fmt.Errorf("%w: %s: script answered what it never should", orchestrator.ErrUnavailable, operation)
+}
+
+// text is the i-th value behind word and time, or empty.
+func (a answer) text(i int) string {
+	if i >= len(a.rest) {
+		return ""
+	}
+	text, _ := a.rest[i].(string)
+	return text
+}
+
+// number is the i-th value behind word and time, or zero.
+func (a answer) number(i int) int64 {
+	if i >= len(a.rest) {
+		return 0
+	}
+	n, _ := a.rest[i].(int64)
+	return n
+}
+
+// texts is the i-th value behind word and time, which is a list.
+func (a answer) texts(i int) []string {
+	if i >= len(a.rest) {
+		return nil
+	}
+	return texts(a.rest[i])
+}
+
+// lists is the i-th value behind word and time, which is a list of lists.
+func (a answer) lists(i int) [][]string {
+	if i >= len(a.rest) {
+		return nil
+	}
+	values, _ := a.rest[i].([]any)
+	lists := make([][]string, len(values))
+	for i, v := range values {
+		lists[i] = texts(v)
+	}
+	return lists
+}
+
+func texts(value any) []string {
+	values, _ := value.([]any)
+	list := make([]string, len(values))
+	for i, v := range values {
+		list[i], _ = v.(string)
+	}
+	return list
+}
+
+// forgotten reports whether the server does not know a script, after a restart
+// or a SCRIPT FLUSH.
+func forgotten(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
