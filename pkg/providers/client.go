@@ -92,16 +92,16 @@ func newTransport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
 		DialContext:         (&net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout: connectTimeout,
 		ForceAttemptHTTP2:   true,
-		MaxIdleConnsPerHost: 32,
-		IdleConnTimeout:     time.Minute,
+		MaxIdleConnsPerHost: 4,                // each costs two goroutines for as long as polls go on
+		IdleConnTimeout:     15 * time.Second, // a burst of submits leaves no goroutines behind for long
 	}
 }
 
 // newSubmitTransport opens a connection for each call: one that was kept alive
 // may be closed by the server at the very moment we write to it, which leaves
-// us not knowing whether a paid request arrived. It speaks HTTP/1.1 and buffers
-// the head of the request, so that nothing is on the wire before the body is
-// first read; see [gate].
+// us not knowing whether a paid request arrived. It speaks HTTP/1.1 and has a
+// buffer that holds the whole head of a request, so that a request can be held
+// back at the last moment; see [gate].
 func newSubmitTransport(proxy func(*http.Request) (*url.URL, error)) *http.Transport {
 	t := newTransport(proxy)
 	t.DisableKeepAlives = true
@@ -128,6 +128,10 @@ type Call struct {
 	Submit bool
 	// MaxBody overrides the client's bound for this answer.
 	MaxBody int64
+	// Anywhere lets a read go to a host that is not the provider's own, as
+	// outputs on delivery networks do: over https, without credentials, by way
+	// of [ClientConfig].Outside.
+	Anywhere bool
 }
 
 // Reply is a whole answer with a 2xx status.
@@ -257,7 +261,7 @@ func (c *Client) resolve(call Call) (*url.URL, error) {
 	var target *url.URL
 	if strings.HasPrefix(call.URL, "https://") || strings.HasPrefix(call.URL, "http://") {
 		absolute, err := url.Parse(call.URL)
-		if err != nil || absolute.User != nil || !c.own(absolute) {
+		if err != nil || absolute.User != nil || !c.own(absolute) && !c.outside(call, absolute) {
 			return nil, errors.New("the URL is not one of the provider's own")
 		}
 		target = absolute
@@ -295,6 +299,11 @@ func (c *Client) own(u *url.URL) bool {
 		}
 	}
 	return false
+}
+
+// outside reports whether the call may go to a host that is not the provider's.
+func (c *Client) outside(call Call, u *url.URL) bool {
+	return call.Anywhere && !call.Submit && call.method() == http.MethodGet && u.Scheme == "https" && c.config.Outside != nil
 }
 
 func (call Call) method() string {
@@ -343,6 +352,25 @@ func (c *Client) request(ctx context.Context, call Call, target *url.URL) (*http
 // open what was bought.
 func (c *Client) Strange(submit bool, format string, args ...any) error {
 	return c.strange(submit, 0, "unexpected_answer", fmt.Sprintf(format, args...))
+}
+
+// Failed is the failure that a provider reports of a generation in its state,
+// for [Status].Failure. A code that [ClientConfig].Classes does not know means
+// that the generation failed.
+func (c *Client) Failed(code, message string) *classify.Error {
+	class, ok := c.config.Classes[strings.ToLower(code)]
+	if !ok {
+		class = classify.GenerationFailed
+	}
+	var scrub scrubber
+	if _, secrets, err := c.request(context.Background(), Call{}, c.base); err == nil {
+		scrub.secrets = secrets
+	}
+	failure := c.failure(class, 0, scrub.code(code), scrub.message(message))
+	if failure.Message == "" {
+		failure.Message = "the generation failed"
+	}
+	return failure
 }
 
 func (c *Client) strange(submit bool, status int, code, message string) *classify.Error {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -365,6 +366,7 @@ type lateContext struct {
 }
 
 func (c *lateContext) Deadline() (time.Time, bool) { return c.deadline, true }
+func (c *lateContext) expire()                     { c.deadline = time.Now().Add(-time.Second) }
 
 func TestDeadlinePassedIsNotCalled(t *testing.T) {
 	t.Parallel()
@@ -377,50 +379,60 @@ func TestDeadlinePassedIsNotCalled(t *testing.T) {
 		_, err := client.JSON(ctx, Call{URL: "x", Submit: true}, struct{}{}, nil)
 		return err
 	}
-	// counting counts the bytes that arrive, below HTTP.
-	counting := func(t *testing.T) (string, *atomic.Int64) {
-		var received atomic.Int64
+	// recording reports what each connection brought, below HTTP.
+	recording := func(t *testing.T) (string, <-chan string) {
+		received := make(chan string, 10)
 		return rawServer(t, func(c net.Conn) {
-			n, _ := io.Copy(io.Discard, c)
-			received.Add(n)
-		}), &received
+			raw, _ := io.ReadAll(c)
+			received <- string(raw)
+		}), received
 	}
 
 	t.Run("before the call", func(t *testing.T) {
 		t.Parallel()
-		baseURL, received := counting(t)
+		baseURL, received := recording(t)
 		canceled, cancel := context.WithCancel(t.Context())
 		cancel()
 		requireHeldBack(t, send(canceled, newClientFor(t, baseURL)))
 		requireHeldBack(t, send(&lateContext{t.Context(), time.Now().Add(-time.Millisecond)}, newClientFor(t, baseURL)))
-		require.Zero(t, received.Load())
+		require.Empty(t, received)
 	})
 
-	// The pause falls into the dial, or into the moment before the body is
-	// read: the context's own timer has not fired, only the clock tells.
-	for _, moment := range []string{"while dialing", "before the first byte"} {
-		t.Run(moment, func(t *testing.T) {
-			t.Parallel()
-			baseURL, received := counting(t)
-			ctx := &lateContext{t.Context(), time.Now().Add(time.Hour)}
-			expire := func() { ctx.deadline = time.Now().Add(-time.Second) }
-			transport := newSubmitTransport(nil)
-			dial := transport.DialContext
-			transport.DialContext = func(dialing context.Context, network, address string) (net.Conn, error) {
-				if moment == "while dialing" {
-					expire()
-				}
-				return dial(dialing, network, address)
-			}
-			client := newClientFor(t, baseURL, func(c *ClientConfig) { c.Transport = transport })
-			if moment == "before the first byte" {
-				client.submits = afterConnection{transport, expire}
-			}
-			requireHeldBack(t, send(ctx, client))
-			transport.CloseIdleConnections()
-			require.Zero(t, received.Load())
+	// The pause falls into some moment of the call: the context's own timer
+	// has not fired, only the clock tells.
+	t.Run("while dialing", func(t *testing.T) {
+		t.Parallel()
+		baseURL, received := recording(t)
+		ctx := &lateContext{t.Context(), time.Now().Add(time.Hour)}
+		transport := newSubmitTransport(nil)
+		dial := transport.DialContext
+		transport.DialContext = func(dialing context.Context, network, address string) (net.Conn, error) {
+			ctx.expire()
+			return dial(dialing, network, address)
+		}
+		requireHeldBack(t, send(ctx, newClientFor(t, baseURL, func(c *ClientConfig) { c.Transport = transport })))
+		require.Empty(t, <-received)
+	})
+	t.Run("before the head is flushed", func(t *testing.T) {
+		t.Parallel()
+		baseURL, received := recording(t)
+		ctx := &lateContext{nil, time.Now().Add(time.Hour)}
+		// This hook runs after the client's own, which finds nothing wrong.
+		ctx.Context = httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+			GotConn: func(httptrace.GotConnInfo) { ctx.expire() },
 		})
-	}
+		requireHeldBack(t, send(ctx, newClientFor(t, baseURL)))
+		require.Empty(t, <-received)
+	})
+	t.Run("before the body is read", func(t *testing.T) {
+		t.Parallel()
+		baseURL, received := recording(t)
+		ctx := &lateContext{t.Context(), time.Now().Add(time.Hour)}
+		client := newClientFor(t, baseURL)
+		client.submits = beforeBody{client.submits, ctx.expire}
+		requireHeldBack(t, send(ctx, client))
+		require.NotContains(t, <-received, "{}", "the provider has a head, and nothing to accept")
+	})
 
 	t.Run("reads do not care", func(t *testing.T) {
 		t.Parallel()
@@ -430,14 +442,13 @@ func TestDeadlinePassedIsNotCalled(t *testing.T) {
 	})
 }
 
-// afterConnection lets the clock run out between GotConn and the first read of
-// the body.
-type afterConnection struct {
+// beforeBody lets the clock run out when the body is first read.
+type beforeBody struct {
 	next   http.RoundTripper
 	expire func()
 }
 
-func (a afterConnection) RoundTrip(r *http.Request) (*http.Response, error) {
+func (a beforeBody) RoundTrip(r *http.Request) (*http.Response, error) {
 	r.Body = &expiring{r.Body, a.expire}
 	return a.next.RoundTrip(r)
 }
@@ -698,6 +709,43 @@ func TestOpen(t *testing.T) {
 	_, err = io.ReadAll(body)
 	require.Equal(t, classify.Network, failureOf(t, err).Class)
 	require.NoError(t, body.Close())
+}
+
+func TestOpenAnywhere(t *testing.T) {
+	t.Parallel()
+	cdn := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		require.Empty(t, r.Header.Get("Authorization"))
+		_, _ = io.WriteString(w, "bytes")
+	}))
+	t.Cleanup(cdn.Close)
+	client := newClientFor(t, "https://lumen.invalid", func(c *ClientConfig) { c.Outside = cdn.Client().Transport })
+	body, err := client.Open(t.Context(), Call{URL: cdn.URL + "/x", Anywhere: true}, 0)
+	require.NoError(t, err)
+	data, err := io.ReadAll(body)
+	require.NoError(t, err)
+	require.NoError(t, body.Close())
+	require.Equal(t, "bytes", string(data))
+
+	for _, call := range []Call{
+		{URL: cdn.URL},
+		{URL: strings.Replace(cdn.URL, "https", "http", 1), Anywhere: true},
+		{URL: cdn.URL, Anywhere: true, Submit: true},
+		{URL: cdn.URL, Anywhere: true, Method: http.MethodDelete},
+	} {
+		_, err := client.Do(t.Context(), call)
+		require.ErrorContains(t, err, "not one of the provider's own")
+	}
+	_, err = newClientFor(t, "https://lumen.invalid").Open(t.Context(), Call{URL: cdn.URL, Anywhere: true}, 0)
+	require.ErrorContains(t, err, "not one of the provider's own")
+}
+
+func TestFailed(t *testing.T) {
+	t.Parallel()
+	client := newClientFor(t, "https://lumen.invalid")
+	require.Equal(t, classify.ContentPolicy, client.Failed("NSFW", "").Class)
+	failure := client.Failed("oops", "with "+key)
+	require.Equal(t, classify.GenerationFailed, failure.Class)
+	require.Equal(t, "with [redacted]", failure.Message)
 }
 
 func TestNewBody(t *testing.T) {

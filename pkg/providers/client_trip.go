@@ -2,9 +2,11 @@ package providers
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -32,7 +34,9 @@ func (c *Client) roundTrip(ctx context.Context, call Call, target *url.URL) (*ro
 		return nil, trip.failed(context.Cause(ctx))
 	}
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) { trip.gate.arrive() },
+		GotConn: func(got httptrace.GotConnInfo) { trip.gate.arrive(got.Conn) },
+		// The head is complete, but still in the transport's buffer.
+		WroteHeaders: trip.gate.bar,
 	})
 	req, secrets, err := c.request(traced, call, target)
 	if err != nil {
@@ -58,20 +62,21 @@ func (c *Client) roundTrip(ctx context.Context, call Call, target *url.URL) (*ro
 }
 
 // gate stands before the first byte of a request. For a submit it looks at the
-// clock as late as it can: in GotConn, when the connection stands, and when
-// the transport first reads the body, which is before anything is flushed to
-// the connection. A process that was paused past its deadline (a stopped
-// container, a suspended machine) must not send when it wakes, for by then
-// others may have decided that the call was not made.
+// clock as late as it can: when the connection stands, when the head of the
+// request has been written to the buffer and not yet to the connection, and
+// when the body is first read, without which no provider accepts anything. A
+// process that was paused past its deadline (a stopped container, a suspended
+// machine) must not send when it wakes, for by then others may have decided
+// that the call was not made.
 type gate struct {
 	ctx     context.Context
 	guarded bool // a submit: it is held back once the deadline has passed
 
-	mu      sync.Mutex
-	arrived bool // there is a connection
-	opened  bool // something may have been sent
-	late    bool // it was too late to send anything
-	closed  bool // whatever was not sent by now will not be
+	mu     sync.Mutex
+	conn   net.Conn // what the request goes out on, once there is a connection
+	opened bool     // the body may have been sent
+	late   bool     // it was too late to send anything
+	closed bool     // whatever was not sent by now will not be
 }
 
 // check looks at the clock and reports whether it is too late to send.
@@ -81,12 +86,28 @@ func (g *gate) check() bool {
 	return g.tooLate()
 }
 
-// arrive notes that there is a connection, and looks at the clock.
-func (g *gate) arrive() {
+// arrive notes the connection, and looks at the clock.
+func (g *gate) arrive(conn net.Conn) {
+	g.mu.Lock()
+	g.conn = conn
+	g.mu.Unlock()
+	g.bar()
+}
+
+// bar looks at the clock, and if it is too late takes away the connection that
+// the transport is about to write to: a trace cannot stop it otherwise. A
+// connection of HTTP/2 is shared, so there the body alone is held back.
+func (g *gate) bar() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.arrived = true
-	g.tooLate()
+	if g.tooLate() && g.conn != nil && !multiplexed(g.conn) {
+		_ = g.conn.Close()
+	}
+}
+
+func multiplexed(conn net.Conn) bool {
+	secure, ok := conn.(*tls.Conn)
+	return ok && secure.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 func (g *gate) tooLate() bool {
@@ -116,7 +137,7 @@ func (g *gate) close() (opened, heldBack bool) {
 	defer g.mu.Unlock()
 	g.closed = true
 	// A dial that took until the deadline is the provider's failure.
-	over := errors.Is(g.ctx.Err(), context.Canceled) || g.arrived && g.ctx.Err() != nil
+	over := errors.Is(g.ctx.Err(), context.Canceled) || g.conn != nil && g.ctx.Err() != nil
 	return g.opened, g.late || over
 }
 
@@ -159,7 +180,7 @@ func (t *roundTrip) failed(err error) *classify.Error {
 	failure := t.client.failure(classify.Network, 0, "", "the provider could not be reached; nothing was sent")
 	failure.Cause = t.scrub.error(err)
 	if heldBack {
-		failure.Message = "the call was held back; nothing was sent"
+		failure.Message = "the call was held back; the request was not sent"
 		failure.Cause = errors.Join(ErrNotCalled, failure.Cause)
 	}
 	return failure
