@@ -1,0 +1,98 @@
+package httpapi
+
+import (
+	"context"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+type artifactInput struct {
+	httpRequest
+	ID          string `path:"id" doc:"The job"`
+	Index       string `path:"n" doc:"The artifact's index" example:"0"`
+	Range       string `header:"Range" doc:"The bytes that are wanted" example:"bytes=0-1023"`
+	IfNoneMatch string `header:"If-None-Match" doc:"The ETag of what is known already"`
+}
+
+// getArtifact serves a job's file, whole or in ranges.
+func (s *server) getArtifact(ctx context.Context, in *artifactInput) (*huma.StreamResponse, error) {
+	index, err := strconv.Atoi(in.Index)
+	if err != nil || index < 0 {
+		return nil, newProblem(codeNotFound, "There is no such artifact.")
+	}
+	x := exchangeOf(ctx)
+	artifact, content, err := s.Jobs.OpenArtifact(ctx, x.tenant, in.ID, index)
+	if err != nil {
+		return nil, problem(err)
+	}
+	return &huma.StreamResponse{Body: func(huma.Context) {
+		defer content.Close()
+		describe(in.w.Header(), in.ID, artifact, x.tenant == anyTenant)
+		http.ServeContent(in.w, in.r, "", content.ModTime(), content)
+	}}, nil
+}
+
+// extensions are the file types that a browser may show in place, and how their
+// files are called. Everything else, above all what can carry scripts (SVG,
+// HTML, PDF), is a download.
+var extensions = map[string]string{
+	"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/gif": "gif", "image/avif": "avif",
+	"video/mp4": "mp4", "audio/mp4": "m4a", "video/webm": "webm", "audio/webm": "weba",
+	"audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/vnd.wave": "wav",
+	"audio/mpeg": "mp3", "audio/mp3": "mp3",
+	"audio/ogg": "ogg", "video/ogg": "ogv", "application/ogg": "ogg",
+}
+
+// downloads are extensions of what is never shown in place.
+var downloads = map[string]string{
+	"image/svg+xml": "svg", "text/html": "html", "application/pdf": "pdf", "application/json": "json",
+	"text/plain": "txt", "application/zip": "zip", "model/gltf-binary": "glb",
+}
+
+// describe writes the headers of a file that somebody else made. Whatever it
+// holds, a browser runs nothing of it: its type is final, it lives in a sandbox
+// without an origin, and it is embedded elsewhere only by a signed link.
+func describe(header http.Header, jobID string, artifact tasks.Artifact, shared bool) {
+	mediaType, _, err := mime.ParseMediaType(artifact.MediaType)
+	if err != nil {
+		mediaType = "application/octet-stream"
+	}
+	disposition, extension := "attachment", downloads[mediaType]
+	if inline, ok := extensions[mediaType]; ok {
+		disposition, extension = "inline", inline
+	}
+	resourcePolicy := "same-origin"
+	if shared {
+		resourcePolicy = "cross-origin"
+	}
+	header.Set("Content-Type", mediaType)
+	header.Set("Content-Disposition", mime.FormatMediaType(disposition, map[string]string{
+		"filename": fileName(jobID, artifact.Index, extension),
+	}))
+	header.Set("ETag", `"`+artifact.SHA256+`"`)
+	header.Set("Cache-Control", "private, no-cache") // a retry may bring other bytes
+	header.Set("Content-Security-Policy", "sandbox; default-src 'none'")
+	header.Set("Cross-Origin-Resource-Policy", resourcePolicy)
+	header.Set("X-Content-Type-Options", "nosniff")
+}
+
+// fileName is safe on every file system: the job's id, the index, an extension
+// of ours.
+func fileName(jobID string, index int, extension string) string {
+	name := strings.Map(func(r rune) rune {
+		if r < 128 && isNameByte(byte(r)) && r != '.' {
+			return r
+		}
+		return '_'
+	}, jobID)
+	if extension == "" {
+		extension = "bin"
+	}
+	return name + "-" + strconv.Itoa(index) + "." + extension
+}

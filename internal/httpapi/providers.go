@@ -1,0 +1,151 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/easel-jobs/easel/pkg/orchestrator"
+	"github.com/easel-jobs/easel/pkg/providers"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// ProviderList is what is configured.
+type ProviderList struct {
+	Providers []Provider `json:"providers"`
+}
+
+// Provider is one configured provider.
+type Provider struct {
+	ID          string            `json:"id" doc:"What provider_id says" example:"openai"`
+	Adapter     string            `json:"adapter" doc:"Which generation API it speaks to"`
+	Default     bool              `json:"default" doc:"Chosen first where a job names no provider"`
+	Demo        bool              `json:"demo" doc:"Never chosen beside another provider: only by name, or as the sole one"`
+	Synchronous bool              `json:"synchronous" doc:"Answers a submission with the result"`
+	Webhooks    bool              `json:"webhooks" doc:"Reports to Easel by webhook"`
+	Features    []ProviderFeature `json:"features"`
+	Health      ProviderHealth    `json:"health"`
+}
+
+// ProviderFeature is what a provider offers.
+type ProviderFeature struct {
+	FeatureType tasks.Feature `json:"feature_type" example:"text-to-image"`
+	Models      []string      `json:"models" doc:"The default first; empty when there are none, or any is taken"`
+}
+
+// ProviderHealth is how a provider fares.
+type ProviderHealth struct {
+	Status string     `json:"status" doc:"ok or down"`
+	Reason string     `json:"reason"`
+	Since  *time.Time `json:"since" doc:"null when nothing was ever reported"`
+}
+
+// FeatureList is what can be asked for.
+type FeatureList struct {
+	Features []FeatureInfo `json:"features"`
+}
+
+// FeatureInfo is one feature and who offers it.
+type FeatureInfo struct {
+	FeatureType tasks.Feature     `json:"feature_type" example:"text-to-image"`
+	Providers   []FeatureProvider `json:"providers"`
+}
+
+// FeatureProvider is a provider of a feature.
+type FeatureProvider struct {
+	ProviderID  string          `json:"provider_id" example:"openai"`
+	Models      []string        `json:"models" doc:"The default first; empty when there are none, or any is taken"`
+	InputSchema json.RawMessage `json:"input_schema" doc:"JSON Schema of input_data"`
+}
+
+type providersOutput struct {
+	Body ProviderList
+}
+
+func (s *server) listProviders(ctx context.Context, _ *struct{}) (*providersOutput, error) {
+	infos, err := s.Jobs.ProviderInfos(ctx)
+	if err != nil {
+		return nil, problem(err)
+	}
+	out := &providersOutput{Body: ProviderList{Providers: make([]Provider, 0, len(infos))}}
+	for _, info := range infos {
+		out.Body.Providers = append(out.Body.Providers, viewProvider(info))
+	}
+	return out, nil
+}
+
+func viewProvider(info orchestrator.ProviderInfo) Provider {
+	view := Provider{
+		ID: info.Name, Adapter: info.Adapter, Default: info.Default, Demo: info.Capabilities.Demo,
+		Synchronous: info.Capabilities.Synchronous, Webhooks: info.Capabilities.Webhooks,
+		Features: make([]ProviderFeature, 0, len(info.Capabilities.Features)),
+		Health:   ProviderHealth{Status: info.Health.Status, Reason: info.Health.Reason},
+	}
+	if !info.Health.Since.IsZero() {
+		since := info.Health.Since.UTC()
+		view.Health.Since = &since
+	}
+	for _, feature := range info.Capabilities.Features {
+		view.Features = append(view.Features, ProviderFeature{FeatureType: feature.Feature, Models: modelsOf(info, feature)})
+	}
+	return view
+}
+
+// modelsOf lists a feature's models: those that are configured first, then the
+// adapter's own.
+func modelsOf(info orchestrator.ProviderInfo, feature providers.FeatureCapability) []string {
+	models := []string{}
+	for _, choice := range info.Models {
+		if choice.Feature == feature.Feature && !slices.Contains(models, choice.Model) {
+			models = append(models, choice.Model)
+		}
+	}
+	for _, model := range feature.Models {
+		if !slices.Contains(models, model) {
+			models = append(models, model)
+		}
+	}
+	return models
+}
+
+type featuresOutput struct {
+	Body FeatureList
+}
+
+// listFeatures turns the providers' features around: per feature who offers it.
+func (s *server) listFeatures(ctx context.Context, _ *struct{}) (*featuresOutput, error) {
+	infos, err := s.Jobs.ProviderInfos(ctx)
+	if err != nil {
+		return nil, problem(err)
+	}
+	out := &featuresOutput{Body: FeatureList{Features: []FeatureInfo{}}}
+	for _, info := range infos {
+		for _, offered := range info.Capabilities.Features {
+			feature := featureNamed(&out.Body, offered.Feature)
+			feature.Providers = append(feature.Providers, FeatureProvider{
+				ProviderID: info.Name, Models: modelsOf(info, offered), InputSchema: schemaOrAny(offered.Input),
+			})
+		}
+	}
+	return out, nil
+}
+
+// featureNamed returns the list's entry for a feature, and makes one if need be.
+func featureNamed(list *FeatureList, name tasks.Feature) *FeatureInfo {
+	for i := range list.Features {
+		if list.Features[i].FeatureType == name {
+			return &list.Features[i]
+		}
+	}
+	list.Features = append(list.Features, FeatureInfo{FeatureType: name})
+	return &list.Features[len(list.Features)-1]
+}
+
+// schemaOrAny is the schema of an input that nobody described: any object.
+func schemaOrAny(schema json.RawMessage) json.RawMessage {
+	if len(schema) == 0 {
+		return json.RawMessage(`{"type":"object"}`)
+	}
+	return schema
+}
