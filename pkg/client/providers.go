@@ -1,0 +1,71 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// Provider is a provider that the server has configured.
+type Provider struct {
+	ID          string            `json:"id"` // what provider_id says
+	Adapter     string            `json:"adapter"`
+	Default     bool              `json:"default"`
+	Demo        bool              `json:"demo"` // chosen by name only, or as the sole one
+	Synchronous bool              `json:"synchronous"`
+	Webhooks    bool              `json:"webhooks"`
+	Features    []ProviderFeature `json:"features"`
+	Health      Health            `json:"health"`
+}
+
+// ProviderFeature is what a provider offers, its default model first.
+type ProviderFeature struct {
+	FeatureType tasks.Feature `json:"feature_type"`
+	Models      []string      `json:"models"`
+}
+
+// Health is how a provider fares: "ok", or "down" with the reason.
+type Health struct {
+	Status string     `json:"status"`
+	Reason string     `json:"reason"`
+	Since  *time.Time `json:"since"`
+}
+
+// Feature is a kind of generation, and who offers it.
+type Feature struct {
+	FeatureType tasks.Feature     `json:"feature_type"`
+	Providers   []FeatureProvider `json:"providers"`
+}
+
+// FeatureProvider is a provider of a feature. InputSchema is the JSON Schema of
+// its input_data.
+type FeatureProvider struct {
+	ProviderID  string          `json:"provider_id"`
+	Models      []string        `json:"models"`
+	InputSchema json.RawMessage `json:"input_schema"`
+}
+
+// Providers lists what is configured.
+func (c *Client) Providers(ctx context.Context) ([]Provider, error) {
+	answer, err := fetch[struct {
+		Providers []Provider `json:"providers"`
+	}](ctx, c, call{method: http.MethodGet, path: []string{"v1", "providers"}, repeatable: true})
+	if err != nil {
+		return nil, err
+	}
+	return answer.Providers, nil
+}
+
+// Features lists what can be asked for.
+func (c *Client) Features(ctx context.Context) ([]Feature, error) {
+	answer, err := fetch[struct {
+		Features []Feature `json:"features"`
+	}](ctx, c, call{method: http.MethodGet, path: []string{"v1", "features"}, repeatable: true})
+	if err != nil {
+		return nil, err
+	}
+	return answer.Features, nil
+}
