@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -263,22 +264,21 @@ func (f *fleet) requireBoughtOnce(jobs map[string]client.Job) {
 	require.Equal(f.t, stats.Accepted, recorded, "accepted submissions are recorded attempts")
 }
 
+// repairs are what a worker's reconciler has mended.
+func repairs(t *testing.T, address string) []string {
+	var lines []string
+	for line := range strings.Lines(metricsOf(t, address)) {
+		if strings.HasPrefix(line, "easel_repairs_total") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}
+
 // gauge reads a number from a process's metrics.
 func gauge(t *testing.T, address, name string) float64 {
 	t.Helper()
-	response, err := http.Get("http://" + address + "/metrics")
-	require.NoError(t, err)
-	defer func() { _ = response.Body.Close() }()
-	var body strings.Builder
-	buffer := make([]byte, 64<<10)
-	for {
-		n, err := response.Body.Read(buffer)
-		body.Write(buffer[:n])
-		if err != nil {
-			break
-		}
-	}
-	for line := range strings.Lines(body.String()) {
+	for line := range strings.Lines(metricsOf(t, address)) {
 		if value, found := strings.CutPrefix(line, name+" "); found {
 			number, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
 			require.NoError(t, err)
@@ -287,6 +287,16 @@ func gauge(t *testing.T, address, name string) float64 {
 	}
 	require.Failf(t, "no such metric", "%s", name)
 	return 0
+}
+
+func metricsOf(t *testing.T, address string) string {
+	t.Helper()
+	response, err := http.Get("http://" + address + "/metrics")
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return string(body)
 }
 
 var patience = time.Minute

@@ -165,12 +165,13 @@ func TestWaitingCostsNothing(t *testing.T) {
 			stats, err := f.provider.Stats()
 			return err == nil && stats.Accepted == n
 		}, 3*patience, 100*time.Millisecond, "the provider is to have all jobs")
-		// The least of several looks: a poll may be under way at any of them.
+		// The least of several looks: polls are under way at any of them, and
+		// connections that the submits needed are still idle.
 		goroutines, heap = 1e9, 1e12
-		for range 40 {
+		for range 100 {
 			goroutines = min(goroutines, gauge(t, metrics, "go_goroutines"))
 			heap = min(heap, gauge(t, metrics, "go_memstats_heap_alloc_bytes"))
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(250 * time.Millisecond)
 		}
 		return goroutines, heap
 	}
@@ -178,6 +179,7 @@ func TestWaitingCostsNothing(t *testing.T) {
 	fewGoroutines, fewHeap := settle(100)
 	waiting(9_900)
 	manyGoroutines, manyHeap := settle(10_000)
+	t.Log(repairs(t, metrics))
 	t.Log(strings.TrimSpace(fmt.Sprintf("goroutines %v → %v, heap %.1f → %.1f MB", fewGoroutines, manyGoroutines, fewHeap/1e6, manyHeap/1e6)))
 	require.LessOrEqual(t, manyGoroutines, fewGoroutines+20)
 	require.LessOrEqual(t, manyHeap, fewHeap+20e6)

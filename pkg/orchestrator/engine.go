@@ -102,7 +102,7 @@ type Timings struct {
 func DefaultTimings() Timings {
 	return Timings{
 		SubmitTimeout: 5 * time.Minute, CallTimeout: 30 * time.Second, CopyTimeout: 10 * time.Minute,
-		Lease: 8 * time.Second, Heartbeat: 2 * time.Second, Grace: 6 * time.Second,
+		Lease: 6 * time.Second, Heartbeat: 1500 * time.Millisecond, Grace: 5 * time.Second,
 		Reconcile: time.Second, ReconcileBatch: 100,
 		Slack: 5 * time.Second, GoneGrace: 30 * time.Second, Settle: 24 * time.Hour, SlowLook: 10 * time.Minute,
 		MaxBackoff: 5 * time.Minute,
@@ -123,6 +123,8 @@ type Engine struct {
 	Config
 	room    *room
 	tending *tending
+	// suspects belongs to the reconciler's loop.
+	suspects map[string]suspect
 }
 
 // New returns an engine. Zero Timings, Limits and Defaults are those of
@@ -151,7 +153,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Links == nil {
 		cfg.Links = tasks.RelativeLinks{}
 	}
-	return &Engine{Config: cfg, room: newRoom(), tending: newTending()}, nil
+	return &Engine{Config: cfg, room: newRoom(), tending: newTending(), suspects: map[string]suspect{}}, nil
 }
 
 // errUnchanged is what a move answers that found nothing to change.
@@ -283,7 +285,7 @@ func (e *Engine) enqueue(ctx context.Context, job *tasks.Job) {
 	}
 	err := e.Queue.Enqueue(ctx, job.MainTask(job.Due.Sub(e.Store.Now())))
 	if errors.Is(err, ErrTaskTaken) {
-		job, err = e.raise(ctx, job, false)
+		job, err = e.change(ctx, job, e.raise(job.Step, job.Gen, false))
 		if err == nil {
 			err = e.Queue.Enqueue(ctx, job.MainTask(job.Due.Sub(e.Store.Now())))
 		}

@@ -89,6 +89,9 @@ func (e *Engine) copyOutputs(ctx context.Context, job *tasks.Job, s *tasks.Submi
 		if err != nil {
 			return nil, fmt.Errorf("copy output %d: %w", i, err)
 		}
+		if out.Kind == "video" && stored.MediaType == "image/gif" {
+			stored.Kind = out.Kind // a film in an image format
+		}
 		artifacts = append(artifacts, tasks.Artifact{
 			Index: i, Kind: stored.Kind, Key: stored.Key, MediaType: stored.MediaType, Bytes: stored.Bytes,
 			SHA256: stored.SHA256, Width: stored.Width, Height: stored.Height, Duration: stored.Duration.Milliseconds(),

@@ -54,6 +54,10 @@ type Store interface {
 	// Touch pushes the touch of running jobs ahead, never back.
 	Touch(ctx context.Context, ids []string, lease time.Duration) error
 
+	// Touched returns the job's touch: who tends it pushes that ahead. Zero when
+	// the job is not in the open index.
+	Touched(ctx context.Context, id string) (time.Time, error)
+
 	// Overdue takes up to n jobs whose touch has passed and pushes their
 	// touch by push in the same script, so that two reconcilers do not both
 	// take them.

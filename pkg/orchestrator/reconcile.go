@@ -38,22 +38,60 @@ func (e *Engine) reconcile(ctx context.Context) {
 
 // pass looks at one batch of overdue jobs and reports how many there were.
 func (e *Engine) pass(ctx context.Context) int {
-	ids, err := e.Store.Overdue(ctx, e.Timings.ReconcileBatch, 2*e.Timings.Grace)
+	e.confirmSuspects(ctx)
+	// Less than a lease, so that the next heartbeat of a handler shows.
+	push := e.Timings.Lease - e.Timings.Heartbeat - 500*time.Millisecond
+	ids, err := e.Store.Overdue(ctx, e.Timings.ReconcileBatch, push)
 	if err != nil && ctx.Err() == nil {
 		e.Observer.Failed("look for overdue jobs", "", err)
 	}
 	for _, id := range ids {
-		if err := e.look(ctx, id); err != nil && ctx.Err() == nil {
+		if err := e.look(ctx, id, false); err != nil && ctx.Err() == nil {
 			e.Observer.Failed("reconcile", id, err)
 		}
 	}
 	return len(ids)
 }
 
+// suspect is a job whose task is active and overdue: its handler is dead, or it
+// has just been taken from a long queue and is about to claim the job. Who lives
+// changes the touch within a heartbeat.
+type suspect struct {
+	touch time.Time
+	since time.Time
+}
+
+// suspectIt remembers the job's touch, to see whether anybody changes it.
+func (e *Engine) suspectIt(ctx context.Context, id string) error {
+	touch, err := e.Store.Touched(ctx, id)
+	if err != nil || touch.IsZero() {
+		return err
+	}
+	e.suspects[id] = suspect{touch: touch, since: e.Store.Now()}
+	return nil
+}
+
+// confirmSuspects looks again at the jobs whose touch nobody has changed.
+func (e *Engine) confirmSuspects(ctx context.Context) {
+	for id, s := range e.suspects {
+		if e.Store.Now().Sub(s.since) < e.Timings.Heartbeat+500*time.Millisecond {
+			continue
+		}
+		delete(e.suspects, id)
+		touch, err := e.Store.Touched(ctx, id)
+		if err == nil && touch.Equal(s.touch) {
+			err = e.look(ctx, id, true)
+		}
+		if err != nil && ctx.Err() == nil {
+			e.Observer.Failed("reconcile", id, err)
+		}
+	}
+}
+
 // look finds out why a job is overdue and mends it. Overdue is not lost: a
 // backlog or a paused queue makes everything overdue, so the queue is asked
-// first.
-func (e *Engine) look(ctx context.Context, id string) error {
+// first. Untended says that its handler was given the time to show itself.
+func (e *Engine) look(ctx context.Context, id string, untended bool) error {
 	job, err := e.Store.Load(ctx, id)
 	if errors.Is(err, ErrNotFound) || errors.Is(err, ErrNewerSchema) {
 		return nil
@@ -63,6 +101,8 @@ func (e *Engine) look(ctx context.Context, id string) error {
 	}
 	now := e.Store.Now()
 	switch {
+	case job.Touch.After(now):
+		return nil // somebody has moved it on since it was taken as overdue
 	case !job.State.AtRest() && !now.Before(job.Deadline):
 		return e.mend(ctx, job, "deadline", e.deadlineMove)
 	case job.State == tasks.Unresolved && e.unresolvedTooLong(job, now):
@@ -72,21 +112,25 @@ func (e *Engine) look(ctx context.Context, id string) error {
 	case job.State.Final() && job.Kind == "" && (job.HasLive() || job.HasOpen()) && now.Sub(job.FinishedAt) > e.Timings.Settle:
 		return e.mend(ctx, job, "settled", e.settleMove)
 	}
-	if err := e.lookAtMainLane(ctx, job, now); err != nil {
+	if err := e.lookAtMainLane(ctx, job, untended, now); err != nil {
 		return err
 	}
 	return e.lookAtSideLanes(ctx, job, now)
 }
 
-// mend applies a repair and enqueues what it made due.
+// mend applies a repair and enqueues what it made due. Nothing happens when the
+// repair finds that the job has moved on.
 func (e *Engine) mend(ctx context.Context, job *tasks.Job, what string, repair move) error {
-	after, err := e.change(ctx, job, repair)
-	if err != nil {
+	mended := false
+	after, err := e.change(ctx, job, func(next *tasks.Job, now time.Time) error {
+		err := repair(next, now)
+		mended = err == nil
+		return err
+	})
+	if err != nil || !mended {
 		return err
 	}
-	if after.Version != job.Version {
-		e.Observer.Repaired(what, after)
-	}
+	e.Observer.Repaired(what, after)
 	if job.Kind != "" && after.ArchivedStep == job.Step {
 		// The waiting task of the step that failed is to say so in the archive.
 		if err := e.Queue.RunNow(ctx, job.MainTask(0)); err != nil {
@@ -99,7 +143,7 @@ func (e *Engine) mend(ctx context.Context, job *tasks.Job, what string, repair m
 	return nil
 }
 
-func (e *Engine) lookAtMainLane(ctx context.Context, job *tasks.Job, now time.Time) error {
+func (e *Engine) lookAtMainLane(ctx context.Context, job *tasks.Job, untended bool, now time.Time) error {
 	if job.Kind == "" {
 		return e.lookAtRest(ctx, job)
 	}
@@ -112,21 +156,13 @@ func (e *Engine) lookAtMainLane(ctx context.Context, job *tasks.Job, now time.Ti
 	}
 	switch {
 	case state.Waiting():
-		return nil // the store has pushed its touch
+		return e.Store.Touch(ctx, []string{job.ID}, 6*e.Timings.Grace)
+	case state == TaskActive && !untended:
+		return e.suspectIt(ctx, job.ID)
 	case job.State == tasks.Submitting && job.Kind == tasks.KindSubmit:
 		return e.mend(ctx, job, "lost_submit", e.lostTouch(job.Step, job.Gen))
 	}
-	crashed := state == TaskActive
-	after, err := e.raise(ctx, job, crashed)
-	if err != nil {
-		return err
-	}
-	if after.Gen == job.Gen && after.Step == job.Step {
-		return nil
-	}
-	e.Observer.Repaired("lost_task", after)
-	e.follow(ctx, job, after)
-	return nil
+	return e.mend(ctx, job, "lost_task", e.raise(job.Step, job.Gen, state == TaskActive))
 }
 
 // lookAtRest looks now and then at what a job without a step still owes: live
@@ -155,22 +191,22 @@ func (e *Engine) lookAtRest(ctx context.Context, job *tasks.Job) error {
 
 // raise gives the current step a task with a new id: the old one is missing, or
 // held by a dead worker. A step whose handlers keep dying ends the job.
-func (e *Engine) raise(ctx context.Context, job *tasks.Job, crashed bool) (*tasks.Job, error) {
-	return e.change(ctx, job, func(next *tasks.Job, now time.Time) error {
-		if next.Step != job.Step || next.Gen != job.Gen || next.Kind == "" {
+func (e *Engine) raise(step int64, gen int, crashed bool) move {
+	return func(job *tasks.Job, now time.Time) error {
+		if job.Step != step || job.Gen != gen || job.Kind == "" {
 			return errUnchanged
 		}
 		if crashed {
-			if next.Crashes++; next.Crashes >= e.Limits.Crashes && !next.State.AtRest() {
-				return e.crashed(next, now)
+			if job.Crashes++; job.Crashes >= e.Limits.Crashes && !job.State.AtRest() {
+				return e.crashed(job, now)
 			}
 		}
-		if err := next.Move(tasks.EventOverdue, next.State); err != nil {
+		if err := job.Move(tasks.EventOverdue, job.State); err != nil {
 			return err
 		}
-		next.Gen++
+		job.Gen++
 		return nil
-	})
+	}
 }
 
 // lostTouch is a submit whose handler has fallen silent. It may be dead, or

@@ -57,7 +57,7 @@ func (w *world) call(effect func()) {
 
 func newWorld(t *testing.T, script ...reply) *world {
 	w := &world{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), paid: map[string]int{}}
-	w.store = &memoryStore{world: w, records: map[string][]byte{}, requests: map[string]tasks.Request{}, keys: map[string]string{}}
+	w.store = &memoryStore{world: w, records: map[string][]byte{}, open: map[string]time.Time{}, requests: map[string]tasks.Request{}, keys: map[string]string{}}
 	w.queue = &memoryQueue{world: w, tasks: map[string]*queued{}}
 	w.provider = &scripted{world: w, script: script, finds: true, remote: map[string]string{}}
 	w.artifacts = &memoryArtifacts{world: w, files: map[string][]byte{}, staged: map[string]providers.Status{}}
@@ -296,6 +296,7 @@ func (d download) Size() int64     { return d.Reader.Size() }
 type memoryStore struct {
 	world    *world
 	records  map[string][]byte
+	open     map[string]time.Time // the open index
 	requests map[string]tasks.Request
 	keys     map[string]string // idempotency key → id
 	bodies   map[string][]byte
@@ -322,6 +323,10 @@ func (s *memoryStore) write(job *tasks.Job) {
 	raw, err := json.Marshal(job)
 	require.NoError(s.world.t, err)
 	s.records[job.ID], s.requests[job.ID] = raw, job.Request
+	delete(s.open, job.ID)
+	if !job.Touch.IsZero() {
+		s.open[job.ID] = job.Touch
+	}
 }
 
 func (s *memoryStore) Create(_ context.Context, jobs []*tasks.Job) (created []Created, err error) {
@@ -348,8 +353,7 @@ func (s *memoryStore) Claim(_ context.Context, task tasks.Task, lease time.Durat
 	s.world.call(func() {
 		job, err = s.read(task.JobID)
 		if err == nil && job.Step == task.Step && job.Gen == task.Gen && !job.Touch.IsZero() {
-			job.Touch = s.world.now.Add(lease)
-			s.write(job)
+			s.open[job.ID] = s.world.now.Add(lease)
 		}
 	})
 	return job, err
@@ -393,15 +397,24 @@ func (s *memoryStore) Body(_ context.Context, id string, version int64) ([]byte,
 	return s.bodies[fmt.Sprintf("%s/%d", id, version)], nil
 }
 
-func (s *memoryStore) Touch(context.Context, []string, time.Duration) error { return nil }
+func (s *memoryStore) Touch(_ context.Context, ids []string, lease time.Duration) error {
+	for _, id := range ids {
+		if touch, open := s.open[id]; open {
+			s.open[id] = later(touch, s.world.now.Add(lease))
+		}
+	}
+	return nil
+}
+
+func (s *memoryStore) Touched(_ context.Context, id string) (time.Time, error) {
+	return s.open[id], nil
+}
 
 func (s *memoryStore) Overdue(_ context.Context, n int, push time.Duration) (ids []string, err error) {
 	s.world.call(func() {
-		for _, id := range slices.Sorted(maps.Keys(s.records)) {
-			job, _ := s.read(id)
-			if !job.Touch.IsZero() && !job.Touch.After(s.world.now) && len(ids) < n {
-				job.Touch = s.world.now.Add(push)
-				s.write(job)
+		for _, id := range slices.Sorted(maps.Keys(s.open)) {
+			if !s.open[id].After(s.world.now) && len(ids) < n {
+				s.open[id] = s.world.now.Add(push)
 				ids = append(ids, id)
 			}
 		}
@@ -411,11 +424,9 @@ func (s *memoryStore) Overdue(_ context.Context, n int, push time.Duration) (ids
 
 // nextTouch is when the reconciler has something to do.
 func (s *memoryStore) nextTouch() (least time.Time) {
-	for id := range s.records {
-		job, err := s.read(id)
-		require.NoError(s.world.t, err)
-		if !job.Touch.IsZero() && (least.IsZero() || job.Touch.Before(least)) {
-			least = job.Touch
+	for _, touch := range s.open {
+		if least.IsZero() || touch.Before(least) {
+			least = touch
 		}
 	}
 	return least
@@ -424,6 +435,7 @@ func (s *memoryStore) nextTouch() (least time.Time) {
 func (s *memoryStore) Expired(context.Context, int, time.Duration) ([]string, error) { return nil, nil }
 func (s *memoryStore) Tombstone(_ context.Context, job *tasks.Job) error {
 	delete(s.records, job.ID)
+	delete(s.open, job.ID)
 	return nil
 }
 func (s *memoryStore) Purge(context.Context, string) error                { return nil }
