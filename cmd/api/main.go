@@ -48,7 +48,8 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	if flags.NArg() > 0 {
 		return errors.New("takes flags only")
 	}
-	cfg, err := config.Load(config.LoadOptions{Flags: flags})
+	reload := func() (*config.Config, error) { return config.Load(config.LoadOptions{Flags: flags}) }
+	cfg, err := reload()
 	if err != nil {
 		return err
 	}
@@ -59,5 +60,5 @@ func run(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	return app.API(ctx, cfg, log)
+	return app.API(ctx, cfg, log, reload)
 }

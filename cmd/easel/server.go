@@ -23,6 +23,7 @@ type server interface {
 type upOptions struct {
 	log     io.Writer
 	anyPort bool // take a free port where a configured one is in use
+	reload  func() (*config.Config, error)
 }
 
 // up starts a server: the one place that knows how.
@@ -31,7 +32,7 @@ func up(ctx context.Context, cfg *config.Config, options upOptions) (server, err
 	if err != nil {
 		return nil, err
 	}
-	running, err := app.Up(ctx, cfg, app.UpOptions{Log: log, AnyPort: options.anyPort})
+	running, err := app.Up(ctx, cfg, app.UpOptions{Log: log, AnyPort: options.anyPort, Reload: options.reload})
 	if err != nil {
 		return nil, err
 	}

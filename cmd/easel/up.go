@@ -27,7 +27,7 @@ func (p *program) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.serve(cmd.Context(), cfg)
+			return p.serve(cmd.Context(), cfg, func() (*config.Config, error) { return p.load(cmd, providers) })
 		},
 	}
 	serverFlags(cmd)
@@ -47,8 +47,8 @@ func (p *program) load(cmd *cobra.Command, providers []string) (*config.Config, 
 }
 
 // serve starts a server, says where it is, and stays until it ends.
-func (p *program) serve(ctx context.Context, cfg *config.Config) (err error) {
-	running, err := p.up(ctx, cfg, upOptions{log: p.stderr})
+func (p *program) serve(ctx context.Context, cfg *config.Config, reload func() (*config.Config, error)) (err error) {
+	running, err := p.up(ctx, cfg, upOptions{log: p.stderr, reload: reload})
 	if err != nil {
 		return err
 	}

@@ -12,8 +12,9 @@ import (
 	"github.com/easel-jobs/easel/internal/httpapi"
 )
 
-// API runs the HTTP API until the context ends.
-func API(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
+// API runs the HTTP API until the context ends. Its keys are those that reload
+// brings.
+func API(ctx context.Context, cfg *config.Config, log *zap.Logger, reload Reload) error {
 	p, err := open(ctx, cfg, log, cfg.Redis.URL.Reveal())
 	if err != nil {
 		return err
@@ -25,31 +26,24 @@ func API(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 	}
 	log.Info("api is listening", zap.String("address", listener.Addr().String()))
 	return p.together(ctx, func(ctx context.Context) error {
-		return serve(ctx, listener, httpapi.Server(p.apiHandler(listener.Addr().String())))
+		return serve(ctx, listener, httpapi.Server(p.apiHandler(listener.Addr().String(), reload)))
 	}, p.serveMetrics)
 }
 
 // apiHandler is the API as it is served at an address.
-func (p *platform) apiHandler(address string) http.Handler {
+func (p *platform) apiHandler(address string, reload Reload) http.Handler {
 	cfg := httpapi.Config{
-		Jobs: p.engine, Links: p.links, Logger: p.log.Named("api"), Keys: p.apiKeys,
+		Jobs: p.engine, Links: p.links, Logger: p.log.Named("api"), Keys: newKeyring(p.cfg, reload, p.log).current,
 		Loopback: loopback(address), PublicURL: p.cfg.API.PublicURL, Version: Version,
 		Limits:       httpapi.Limits{JobBytes: int64(p.cfg.API.MaxBody)},
 		Ready:        p.store.Ping,
 		LinkVerifier: p.links.verify,
 		LocalPath:    p.artifacts.Path,
+		Measure:      p.metrics.Middleware,
+		CORSOrigins:  p.cfg.API.CORSOrigins,
 	}
 	if p.cfg.Metrics.Listen == "" {
 		cfg.Metrics = p.metricsHandler()
 	}
 	return httpapi.New(cfg)
-}
-
-// apiKeys are the keys that open the API now.
-func (p *platform) apiKeys() []httpapi.Key {
-	keys := make([]httpapi.Key, 0, len(p.cfg.API.Keys))
-	for _, k := range p.cfg.API.Keys {
-		keys = append(keys, httpapi.Key{Name: k.Name, Secret: k.Key.Reveal(), Tenant: k.Tenant, Scopes: k.Scopes})
-	}
-	return keys
 }

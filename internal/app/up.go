@@ -20,6 +20,8 @@ type UpOptions struct {
 	Log *zap.Logger
 	// AnyPort lets a free port be taken where a configured one is in use.
 	AnyPort bool
+	// Reload brings the API's keys as they are now; nil: as they were.
+	Reload Reload
 }
 
 // Running is a whole Easel in this process.
@@ -82,7 +84,7 @@ func Up(ctx context.Context, cfg *config.Config, opts UpOptions) (_ *Running, er
 		p := r.platform
 		r.err = p.together(ctx,
 			func(ctx context.Context) error {
-				return serve(ctx, api, httpapi.Server(p.apiHandler(api.Addr().String())))
+				return serve(ctx, api, httpapi.Server(p.apiHandler(api.Addr().String(), opts.Reload)))
 			},
 			func(ctx context.Context) error { return serve(ctx, pages, pageServer(dashboardHandler)) },
 			func(ctx context.Context) error { return p.work(ctx, redisURL) },

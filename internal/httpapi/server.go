@@ -38,6 +38,11 @@ type Config struct {
 	Ready func(context.Context) error
 	// Metrics serves /metrics; nil leaves the route out.
 	Metrics http.Handler
+	// Measure counts and times requests by the route that they match; nil does
+	// not.
+	Measure func(next http.Handler, routes ...string) http.Handler
+	// CORSOrigins are the origins whose pages may call the API.
+	CORSOrigins []string
 	// LocalPath says where an artifact lies on this machine's disk; nil where
 	// storage is no disk. Only callers on this machine are told.
 	LocalPath func(key string) string
@@ -120,7 +125,18 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("GET /openapi.json", s.serveDocument)
 	mux.HandleFunc("GET /docs", s.serveDocs)
 	mux.HandleFunc("GET /{$}", s.serveRoot)
-	return s.observe(s.protectLocal(s.routed(mux)))
+	return s.measured(s.observe(s.allowOrigins(s.protectLocal(s.routed(mux)))))
+}
+
+func (s *server) measured(next http.Handler) http.Handler {
+	if s.Measure == nil {
+		return next
+	}
+	routes := make([]string, 0, len(s.operations))
+	for _, o := range s.operations {
+		routes = append(routes, o.Method+" "+o.Path)
+	}
+	return s.Measure(next, routes...)
 }
 
 // humaConfig leaves out what huma would add by itself: $schema members, links

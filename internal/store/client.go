@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"runtime"
 	"strings"
@@ -33,6 +34,7 @@ const (
 // It does not connect yet. An error never quotes the URL, which holds a
 // password.
 func NewClient(rawURL string) (*redis.Client, error) {
+	rawURL, others := cutHosts(rawURL)
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Host == "" && u.Scheme != "unix" {
 		return nil, errors.New("redis URL cannot be parsed: want redis://, rediss:// or redis+sentinel://")
@@ -52,7 +54,11 @@ func NewClient(rawURL string) (*redis.Client, error) {
 		tune(options)
 		return redis.NewClient(options), nil
 	}
-	spreadHosts(u, query)
+	u.Host = withPort(u.Host)
+	for _, sentinel := range others {
+		query.Add("addr", withPort(sentinel))
+	}
+	u.RawQuery = query.Encode()
 	options, err := redis.ParseFailoverURL(u.String())
 	if err != nil {
 		return nil, fmt.Errorf("redis URL: %w", withoutPassword(err, u))
@@ -61,15 +67,29 @@ func NewClient(rawURL string) (*redis.Client, error) {
 	return redis.NewFailoverClient(options), nil
 }
 
-// spreadHosts moves all but the first of several comma-separated hosts to where
-// go-redis looks for further sentinels.
-func spreadHosts(u *url.URL, query url.Values) {
-	hosts := strings.Split(u.Host, ",")
-	u.Host = hosts[0]
-	for _, host := range hosts[1:] {
-		query.Add("addr", host)
+// cutHosts takes all but the first of several comma-separated hosts out of a
+// URL: net/url knows of one only.
+func cutHosts(rawURL string) (withOne string, others []string) {
+	scheme, rest, ok := strings.Cut(rawURL, "://")
+	if !ok {
+		return rawURL, nil
 	}
-	u.RawQuery = query.Encode()
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	authority := rest[:end]
+	start := strings.LastIndexByte(authority, '@') + 1
+	hosts := strings.Split(authority[start:], ",")
+	return scheme + "://" + authority[:start] + hosts[0] + rest[end:], hosts[1:]
+}
+
+// withPort adds the port that sentinels listen on by default.
+func withPort(host string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), "26379")
 }
 
 func withoutPassword(err error, u *url.URL) error {
@@ -90,6 +110,9 @@ func tune(o *redis.Options) {
 	// black hole take minutes.
 	o.DialerRetries = 1
 	o.ContextTimeoutEnabled = true
+	// With RESP3 go-redis waits for push notifications before each reply; we
+	// use none of them.
+	o.Protocol = 2
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 }
 
@@ -102,6 +125,7 @@ func tuneFailover(o *redis.FailoverOptions) {
 	o.PoolSize = either(o.PoolSize, poolSize())
 	o.DialerRetries = 1
 	o.ContextTimeoutEnabled = true
+	o.Protocol = 2
 }
 
 func poolSize() int { return max(minPoolSize, 10*runtime.GOMAXPROCS(0)) }

@@ -16,6 +16,8 @@ func TestNewClient(t *testing.T) {
 		"redis://user:secret@127.0.0.1/3",
 		"rediss://:secret@redis.example.com:6380",
 		"redis+sentinel://:secret@s1:26379,s2:26379,s3/1?master_name=main",
+		"redis+sentinel://s1/1?master_name=main",
+		"rediss+sentinel://s1,s2?master_name=main",
 		"redis://s1:26379?master_name=main&addr=s2:26379",
 	} {
 		client, err := store.NewClient(url)
@@ -42,7 +44,7 @@ func TestNewClient(t *testing.T) {
 func TestNewClientRefuses(t *testing.T) {
 	t.Parallel()
 	for _, url := range []string{
-		"", "localhost:6379", "http://:secret@host", "redis://:secret@host:port:99", "redis://:sec%ret@host",
+		"", "localhost:6379", "http://:secret@host", "redis://:secret@host:port", "redis://:sec%ret@host",
 		"redis://:secret@host/zero", "redis://:secret@host?surprise=1", "redis+sentinel://:secret@host",
 		"redis://:secret@host/secret?master_name=m",
 	} {

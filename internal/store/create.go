@@ -132,7 +132,7 @@ func newCreateCall(job *tasks.Job) (createCall, error) {
 func (s *Store) createAll(ctx context.Context, calls []createCall) ([][]any, error) {
 	replies, err := s.pipeline(ctx, calls)
 	if forgotten(err) {
-		if err := createScript.Load(ctx, s.redis).Err(); err != nil {
+		if err := s.redis.ScriptLoad(ctx, createScript.source).Err(); err != nil {
 			return nil, err
 		}
 		replies, err = s.pipeline(ctx, calls)
@@ -144,7 +144,7 @@ func (s *Store) pipeline(ctx context.Context, calls []createCall) ([][]any, erro
 	commands := make([]*redis.Cmd, len(calls))
 	_, err := s.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, call := range calls {
-			commands[i] = createScript.EvalSha(ctx, pipe, call.keys, call.args...)
+			commands[i] = pipe.EvalSha(ctx, createScript.hash, call.keys, call.args...)
 		}
 		return nil
 	})

@@ -82,7 +82,7 @@ func (s *Store) SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64
 	sent := time.Now()
 	raw, confirmed, err := s.saveAndConfirm(ctx, write, local, replicas)
 	if forgotten(err) {
-		if err := saveScript.Load(ctx, s.redis).Err(); err != nil {
+		if err := s.redis.ScriptLoad(ctx, saveScript.source).Err(); err != nil {
 			return nil, s.failed("load scripts", err)
 		}
 		raw, confirmed, err = s.saveAndConfirm(ctx, write, local, replicas)
@@ -115,7 +115,7 @@ func (s *Store) saveAndConfirm(ctx context.Context, w write, local, replicas int
 	// The wait may last as long as a read may take.
 	patient := s.redis.WithTimeout(confirmTimeout + readTimeout)
 	pipe := patient.Pipeline()
-	saved := saveScript.EvalSha(ctx, pipe, w.keys, w.args...)
+	saved := pipe.EvalSha(ctx, saveScript.hash, w.keys, w.args...)
 	waited := redis.NewIntSliceCmd(ctx, "waitaof", local, replicas, confirmTimeout.Milliseconds())
 	_ = pipe.Process(ctx, waited) // in a pipeline it only queues
 	_, err = pipe.Exec(ctx)

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"crypto/sha1"
+	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -67,19 +69,27 @@ var names = strings.NewReplacer(
 	"CHANNEL_EVENTS", "'"+channelEvents+"'",
 )
 
-func newScript(source string) *redis.Script {
-	return redis.NewScript(names.Replace(prelude + source))
+// script is a Lua script and the hash by which a server knows it.
+type script struct {
+	source string
+	hash   string
+}
+
+func newScript(source string) script {
+	source = names.Replace(prelude + source)
+	sum := sha1.Sum([]byte(source))
+	return script{source, hex.EncodeToString(sum[:])}
 }
 
 // loadScripts makes the scripts known to the server, so that the first call of
 // each finds it. A server that forgets them is told again on the way.
 func (s *Store) loadScripts(ctx context.Context) error {
 	_, err := s.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
-		for _, script := range []*redis.Script{
+		for _, script := range []script{
 			createScript, claimScript, saveScript, touchScript, takeScript,
 			tombstoneScript, purgeScript, listScript,
 		} {
-			script.Load(ctx, pipe)
+			pipe.ScriptLoad(ctx, script.source)
 		}
 		return nil
 	})
@@ -96,9 +106,12 @@ type answer struct {
 }
 
 // run runs a script and takes in the time that it answers.
-func (s *Store) run(ctx context.Context, operation string, script *redis.Script, keys []string, args ...any) (answer, error) {
+func (s *Store) run(ctx context.Context, operation string, script script, keys []string, args ...any) (answer, error) {
 	sent := time.Now()
-	raw, err := script.Run(ctx, s.redis, keys, args...).Slice()
+	raw, err := s.redis.EvalSha(ctx, script.hash, keys, args...).Slice()
+	if forgotten(err) {
+		raw, err = s.redis.Eval(ctx, script.source, keys, args...).Slice()
+	}
 	if err != nil {
 		return answer{}, s.failed(operation, err)
 	}
@@ -168,4 +181,4 @@ func texts(value any) []string {
 
 // forgotten reports whether the server does not know a script, after a restart
 // or a SCRIPT FLUSH.
-func forgotten(err error) bool { return redis.HasErrorPrefix(err, "NOSCRIPT") }
+func forgotten(err error) bool { return err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") }
