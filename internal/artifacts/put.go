@@ -72,6 +72,18 @@ func (s *Store) measure(ctx context.Context, key, mediaType string, src *source)
 // write stores all of r or nothing. A file is on disk, and so is its name, when
 // it returns: the job's record will say that it is there.
 func (s *Store) write(ctx context.Context, key, mediaType string, r io.Reader) error {
+	if err := s.writeFile(ctx, key, mediaType, r); err != nil || s.dir == "" {
+		return err
+	}
+	if err := syncDirectories(filepath.Dir(s.Path(key)), s.dir); err != nil {
+		return storageError(ctx, "store", key, err)
+	}
+	return nil
+}
+
+// writeFile is write without making the name last: who stores several files in
+// one directory does that once, with the last of them.
+func (s *Store) writeFile(ctx context.Context, key, mediaType string, r io.Reader) error {
 	if err := checkKey(key); err != nil {
 		return err
 	}
@@ -104,12 +116,6 @@ func (s *Store) write(ctx context.Context, key, mediaType string, r io.Reader) e
 		return storageError(ctx, "store", key, err)
 	}
 	if err := w.Close(); err != nil {
-		return storageError(ctx, "store", key, err)
-	}
-	if s.dir == "" {
-		return nil
-	}
-	if err := syncDirectories(filepath.Dir(s.Path(key)), s.dir); err != nil {
 		return storageError(ctx, "store", key, err)
 	}
 	return nil

@@ -101,12 +101,14 @@ func stagingOf(prefix string, st providers.Status) ([]tasks.Output, []entry, err
 func (s *Store) storeEntries(ctx context.Context, prefix string, entries []entry) error {
 	ctx, cancel := context.WithTimeout(ctx, storageTime)
 	defer cancel()
-	for _, e := range entries {
-		if err := s.write(ctx, prefix+"/"+e.name, e.mediaType, bytes.NewReader(e.data)); err != nil {
+	last := len(entries) - 1
+	for _, e := range entries[:last] {
+		if err := s.writeFile(ctx, prefix+"/"+e.name, e.mediaType, bytes.NewReader(e.data)); err != nil {
 			return err
 		}
 	}
-	return nil
+	// The manifest comes last, and makes the names of all of them last.
+	return s.write(ctx, prefix+"/"+entries[last].name, entries[last].mediaType, bytes.NewReader(entries[last].data))
 }
 
 // Staged implements [orchestrator.Artifacts]. Storage is asked first, then this

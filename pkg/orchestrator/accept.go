@@ -44,7 +44,7 @@ func (e *Engine) AcceptBatch(ctx context.Context, tenant string, entries []Entry
 	answers := make([]Accepted, len(entries))
 	jobs := make([]*tasks.Job, 0, len(entries))
 	places := make([]int, 0, len(entries))
-	healthy := e.healthyOnce(ctx)
+	healthy := e.healthy(ctx)
 	for i, entry := range entries {
 		job, err := e.draftJob(ctx, tenant, entry, healthy)
 		if err != nil {
@@ -228,10 +228,4 @@ func orInput(pointer string) string {
 		return "/input_data"
 	}
 	return pointer
-}
-
-// healthyOnce reads the health reports when they are first asked for.
-func (e *Engine) healthyOnce(ctx context.Context) func(string) bool {
-	read := sync.OnceValue(func() func(string) bool { return e.healthy(ctx) })
-	return func(name string) bool { return read()(name) }
 }

@@ -123,6 +123,7 @@ type Engine struct {
 	Config
 	room    *room
 	tending *tending
+	reports reports
 	// suspects belongs to the reconciler's loop.
 	suspects map[string]suspect
 }

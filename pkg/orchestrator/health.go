@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
@@ -36,12 +37,33 @@ func (r *room) noteHealth(provider, status string) bool {
 	return true
 }
 
-// healthy answers whether a provider may be chosen, from one read of the
-// reports.
+// healthAge is how old the reports may be that a provider is chosen by.
+const healthAge = time.Second
+
+// healthy answers whether a provider may be chosen, from reports that are read
+// once a second at most.
 func (e *Engine) healthy(ctx context.Context) func(provider string) bool {
-	healths, err := e.Store.Healths(ctx)
-	if err != nil {
-		return func(string) bool { return true } // unknown is not down
-	}
+	healths := e.reports.get(time.Now(), func() (map[string]Health, error) { return e.Store.Healths(ctx) })
 	return func(provider string) bool { return healths[provider].Status != HealthDown }
+}
+
+// reports are the health reports as they were last read.
+type reports struct {
+	mu      sync.Mutex
+	healths map[string]Health
+	readAt  time.Time
+}
+
+// get returns the reports, read anew when they are too old. Those that cannot
+// be read are as good as none: unknown is not down.
+func (r *reports) get(now time.Time, read func() (map[string]Health, error)) map[string]Health {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.readAt.IsZero() || now.Sub(r.readAt) > healthAge {
+		r.readAt = now
+		if healths, err := read(); err == nil {
+			r.healths = healths
+		}
+	}
+	return r.healths
 }

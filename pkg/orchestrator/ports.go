@@ -48,6 +48,10 @@ type Store interface {
 	// deliveries, by version; a nil body removes it.
 	Save(ctx context.Context, job *tasks.Job, bodies map[int64][]byte) (*tasks.Job, error)
 
+	// SaveIntent is Save for the intent of a paid call: it returns only once the
+	// intent is as durable as the store is configured to make it.
+	SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte) (*tasks.Job, error)
+
 	// Body returns an event body that Save kept.
 	Body(ctx context.Context, id string, version int64) ([]byte, error)
 

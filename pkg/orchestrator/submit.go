@@ -98,7 +98,7 @@ func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry
 		number = e.intend(next, deadline, now)
 		next.Touch = now.Add(e.Timings.Lease)
 		return next.Move(tasks.EventStart, tasks.Submitting)
-	}, e.saveIntent)
+	}, e.Store.SaveIntent)
 	if err != nil {
 		// The intent may or may not be written; nothing was sent. If it was,
 		// the reconciler finds it untended.
@@ -109,16 +109,6 @@ func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry
 	}
 	e.Observer.StageTook("queue", after, after.UpdatedAt.Sub(queuedAt))
 	return e.call(ctx, callCtx, after, number, entry, files)
-}
-
-// saveIntent stores an intent as durably as the store is configured to.
-func (e *Engine) saveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte) (*tasks.Job, error) {
-	if durable, ok := e.Store.(interface {
-		SaveIntent(ctx context.Context, job *tasks.Job) (*tasks.Job, error)
-	}); ok {
-		return durable.SaveIntent(ctx, job) // an intent announces nothing
-	}
-	return e.Store.Save(ctx, job, bodies)
 }
 
 // intend adds a submission with a number of its own. It continues the last

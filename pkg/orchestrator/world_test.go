@@ -393,6 +393,10 @@ func (s *memoryStore) Save(_ context.Context, job *tasks.Job, bodies map[int64][
 	return fresh, err
 }
 
+func (s *memoryStore) SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte) (*tasks.Job, error) {
+	return s.Save(ctx, job, bodies)
+}
+
 func (s *memoryStore) Body(_ context.Context, id string, version int64) ([]byte, error) {
 	return s.bodies[fmt.Sprintf("%s/%d", id, version)], nil
 }

@@ -55,9 +55,10 @@ func Open(settings providers.Settings) (providers.Provider, error) {
 // [providers.WebhookReader], [providers.Downloader], [providers.InputChecker]
 // and [providers.RemoteIDChecker].
 type Provider struct {
-	config Config
-	client *providers.Client
-	local  *inProcess // nil when the service is elsewhere
+	config       Config
+	capabilities providers.Capabilities
+	client       *providers.Client
+	local        *inProcess // nil when the service is elsewhere
 }
 
 // finding is a Provider whose service lists by client id.
@@ -72,7 +73,7 @@ func New(config Config) (providers.Provider, error) {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	p := &Provider{config: config}
+	p := &Provider{config: config, capabilities: config.capabilities()}
 	client := providers.ClientConfig{
 		Provider: config.Name, BaseURL: config.BaseURL, Classes: classesByCode(), DecodeError: decodeError,
 	}
@@ -126,9 +127,11 @@ func (p *Provider) Service() *Service {
 }
 
 // Capabilities implements [providers.Provider].
-func (p *Provider) Capabilities() providers.Capabilities {
+func (p *Provider) Capabilities() providers.Capabilities { return p.capabilities }
+
+func (c Config) capabilities() providers.Capabilities {
 	return providers.Capabilities{
-		Features: features(), Synchronous: p.config.Mode == ModeSync, Demo: true, Webhooks: true,
+		Features: features(), Synchronous: c.Mode == ModeSync, Demo: true, Webhooks: true,
 		Poll: providers.PollPolicy{First: 300 * time.Millisecond, Interval: 250 * time.Millisecond, Ceiling: 30 * time.Second},
 	}
 }
