@@ -24,10 +24,11 @@ import (
 
 // server is an Easel whose Redis and files can be looked into.
 type server struct {
-	t     *testing.T
-	url   string
-	redis *redis.Client
-	dir   string
+	t       *testing.T
+	running *Running
+	url     string
+	redis   *redis.Client
+	dir     string
 }
 
 func serveOn(t *testing.T, change ...func(*config.Config)) *server {
@@ -44,7 +45,7 @@ func serveOn(t *testing.T, change ...func(*config.Config)) *server {
 	}}, change...)...)
 	client := redis.NewClient(&redis.Options{Addr: db.Addr()})
 	t.Cleanup(func() { _ = client.Close() })
-	return &server{t: t, url: running.APIURL(), redis: client, dir: running.DataDir()}
+	return &server{t: t, running: running, url: running.APIURL(), redis: client, dir: running.DataDir()}
 }
 
 // answer is what came back.

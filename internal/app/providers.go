@@ -6,12 +6,14 @@ import (
 
 	"github.com/easel-jobs/easel/internal/config"
 	"github.com/easel-jobs/easel/pkg/providers"
+	"github.com/easel-jobs/easel/pkg/providers/openai"
 	"github.com/easel-jobs/easel/pkg/providers/sketch"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
 // openers are the adapters that this binary knows.
 var openers = map[string]providers.Opener{
+	"openai": openai.Open,
 	"sketch": sketch.Open,
 }
 

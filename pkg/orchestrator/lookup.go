@@ -51,18 +51,9 @@ func (e *Engine) lookUpOne(ctx context.Context, job *tasks.Job, s *tasks.Submiss
 	if !ok {
 		return e.lookAgain(s.Number, nil)
 	}
-	now := e.Store.Now()
-	over := s.Deadline.Add(e.Timings.Slack)
 	finder, finds := entry.Provider.(providers.Finder)
 	if !finds {
-		switch {
-		case !entry.ResubmitOnUnknown:
-			return e.cannotTell(s.Number)
-		case now.Before(over):
-			return e.lookAgain(s.Number, nil)
-		default:
-			return e.resubmitBlindly(s.Number)
-		}
+		return e.unaskable(s, entry)
 	}
 	callCtx, cancel := context.WithTimeout(ctx, e.Timings.CallTimeout)
 	defer cancel()
@@ -70,7 +61,7 @@ func (e *Engine) lookUpOne(ctx context.Context, job *tasks.Job, s *tasks.Submiss
 	st, err := finder.Find(callCtx, providers.Lost{Request: e.request(job, s, nil), SentAt: s.SentAt})
 	if errors.Is(err, providers.ErrAbsent) {
 		e.called(job, entry.Name, "lookup", nil, started)
-		if now.Before(over.Add(finder.ListLag())) {
+		if e.Store.Now().Before(s.Deadline.Add(e.Timings.Slack + finder.ListLag())) {
 			// Too early to be sure: the call may still be under way, or
 			// accepted and not yet listed.
 			return e.lookAgain(s.Number, nil)
@@ -80,11 +71,25 @@ func (e *Engine) lookUpOne(ctx context.Context, job *tasks.Job, s *tasks.Submiss
 	e.called(job, entry.Name, "lookup", err, started)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
-		return e.cannotTell(s.Number)
+		return e.unaskable(s, entry)
 	case err != nil:
 		return e.lookAgain(s.Number, tasks.NewFailure(err, e.Store.Now()))
 	}
 	return e.foundAs(ctx, job, s, st)
+}
+
+// unaskable is a submission that its provider cannot be asked about: the job
+// waits for a late answer or an operator, or, where the operator has chosen so,
+// is submitted again once the call cannot be under way any more.
+func (e *Engine) unaskable(s *tasks.Submission, entry providers.Entry) move {
+	switch {
+	case !entry.ResubmitOnUnknown:
+		return e.cannotTell(s.Number)
+	case e.Store.Now().Before(s.Deadline.Add(e.Timings.Slack)):
+		return e.lookAgain(s.Number, nil)
+	default:
+		return e.resubmitBlindly(s.Number)
+	}
 }
 
 // foundAs records a submission that was found, in whatever state it is.

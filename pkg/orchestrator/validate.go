@@ -3,7 +3,6 @@ package orchestrator
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -49,12 +48,8 @@ func (e *Engine) validate(d tasks.Draft, invalid *InvalidError) map[string]any {
 	if len(d.FallbackProviderIDs) > maxFallbacks {
 		invalid.add("/fallback_provider_ids", "may name at most %d providers", maxFallbacks)
 	}
-	for i, name := range d.FallbackProviderIDs {
-		if entry, ok := e.Registry.Get(name); !ok {
-			invalid.add(fmt.Sprintf("/fallback_provider_ids/%d", i), "is not a configured provider")
-		} else if entry.Provider.Capabilities().Feature(d.FeatureType) == nil {
-			invalid.add(fmt.Sprintf("/fallback_provider_ids/%d", i), "does not offer this feature")
-		}
+	for _, refused := range e.Registry.CheckFallbacks(d.FeatureType, d.FallbackProviderIDs) {
+		invalid.add(refused.Field, "%s", refused.Detail())
 	}
 	validateNumber(invalid, "/retry_attempts", d.RetryAttempts, 0, maxRetryAttempts, "")
 	validateNumber(invalid, "/retry_delay_ms", d.RetryDelayMS, 0, maxRetryDelay.Milliseconds(), " milliseconds")

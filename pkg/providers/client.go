@@ -168,7 +168,7 @@ func (c *Client) Do(ctx context.Context, call Call) (Reply, error) {
 	if err != nil {
 		return Reply{}, err
 	}
-	defer trip.response.Body.Close()
+	defer func() { _ = trip.response.Body.Close() }() // what was needed has been read
 	limit := c.config.MaxBody
 	if call.MaxBody > 0 {
 		limit = call.MaxBody
@@ -236,7 +236,7 @@ func (c *Client) send(ctx context.Context, call Call) (*roundTrip, error) {
 // follow returns where a redirect leads. Only reads are redirected: a POST that
 // is sent again might be a second purchase.
 func (c *Client) follow(call Call, from *url.URL, trip *roundTrip) (*url.URL, error) {
-	defer trip.response.Body.Close()
+	defer func() { _ = trip.response.Body.Close() }() // what was needed has been read
 	status := trip.response.StatusCode
 	if method := call.method(); call.Submit || method != http.MethodGet && method != http.MethodHead {
 		if call.Submit && status == http.StatusSeeOther {

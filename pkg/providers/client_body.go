@@ -2,6 +2,7 @@ package providers
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -42,7 +43,7 @@ func (b *responseBody) Read(p []byte) (int, error) {
 	if b.limit > 0 && b.read > b.limit {
 		return n, tooLarge(b.trip, b.limit)
 	}
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return n, b.trip.broken(err)
 	}
 	return n, err

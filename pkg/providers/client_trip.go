@@ -217,7 +217,7 @@ func (t *roundTrip) interrupted(status int, err error) *classify.Error {
 
 // refused reads the body of an answer that is no success, and closes it.
 func (t *roundTrip) refused() *classify.Error {
-	defer t.response.Body.Close()
+	defer func() { _ = t.response.Body.Close() }() // what was needed has been read
 	status, header := t.response.StatusCode, t.response.Header
 	// A body that breaks off is no worse than one that says nothing.
 	body, _ := io.ReadAll(io.LimitReader(t.response.Body, maxErrorBody))

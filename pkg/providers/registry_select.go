@@ -1,6 +1,7 @@
 package providers
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -150,10 +151,10 @@ func (r *Registry) CheckFallbacks(f tasks.Feature, ids []string) []*SelectionErr
 	var problems []*SelectionError
 	for i, id := range ids {
 		field := fmt.Sprintf("/fallback_provider_ids/%d", i)
-		if _, err := r.named(f, id, field); err != nil {
-			problem := *err.(*SelectionError)
-			problem.Field = field
-			problems = append(problems, &problem)
+		var problem *SelectionError
+		if _, err := r.named(f, id, field); errors.As(err, &problem) {
+			problem.Field = field // where nobody has the feature, too
+			problems = append(problems, problem)
 		}
 	}
 	return problems

@@ -100,7 +100,7 @@ func ReadReply(fsys fs.FS, name string) (Reply, error) {
 	if err != nil {
 		return Reply{}, fmt.Errorf("%s: %w", name, err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(response.Body)
 	if err != nil {
 		return Reply{}, fmt.Errorf("%s: %w", name, err)

@@ -133,7 +133,7 @@ func (l *lumen) byHand(ctx context.Context, req providers.Request) (providers.St
 	if err != nil {
 		return providers.Status{}, lost
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	if l.fault == "reads without end" {
 		_, _ = io.Copy(io.Discard, io.MultiReader(response.Body))
 		return providers.Status{}, lost

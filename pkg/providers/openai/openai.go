@@ -1,0 +1,186 @@
+// Package openai is the adapter to OpenAI's media API and to the servers that
+// speak it: images (generate and edit), speech, and the /videos shape. Images
+// and speech answer at once with their bytes; videos are polled.
+//
+// # What it refuses to know
+//
+// Streams, batches, and the account's own webhooks: a job is one request, and
+// what is polled needs no other news.
+package openai
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/easel-jobs/easel/pkg/classify"
+	"github.com/easel-jobs/easel/pkg/providers"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// DefaultBaseURL is where OpenAI itself is.
+const DefaultBaseURL = "https://api.openai.com/v1"
+
+// defaultMaxAnswer leaves room for ten large pictures in base64.
+const defaultMaxAnswer = 192 << 20
+
+// Config is what the adapter has to know. Its json keys are the provider's
+// options.
+type Config struct {
+	Organization string `json:"organization"`
+	Project      string `json:"project"`
+	// ResponseFormat is sent with image requests. Empty sends it only to the
+	// models that take it; servers that answer with a URL of their own want
+	// "b64_json".
+	ResponseFormat string `json:"response_format"`
+
+	Name    string                                `json:"-"` // in errors
+	BaseURL string                                `json:"-"` // empty: DefaultBaseURL
+	APIKey  providers.Secret                      `json:"-"` // may be empty elsewhere than at OpenAI
+	Proxy   func(*http.Request) (*url.URL, error) `json:"-"` // nil: none
+	Outside http.RoundTripper                     `json:"-"` // carries downloads from other hosts; nil: there are none
+	// MaxAnswer is how many bytes of an answer are read at most; 0 means 192 MiB.
+	MaxAnswer int64 `json:"-"`
+}
+
+// Open makes the provider from its section of the configuration.
+func Open(s providers.Settings) (providers.Provider, error) {
+	var config Config
+	if err := s.Decode(&config); err != nil {
+		return nil, fmt.Errorf("options: %w", err)
+	}
+	config.Name, config.BaseURL, config.APIKey = s.Name, s.BaseURL, s.APIKey
+	config.Proxy, config.Outside = s.Proxy, s.Outside
+	return New(config)
+}
+
+// Provider is the adapter. It is a [providers.Finder] and a
+// [providers.Downloader] for videos, a [providers.InputChecker] and a
+// [providers.RemoteIDChecker].
+type Provider struct {
+	config Config
+	client *providers.Client
+	vendor bool // OpenAI itself, whose models we know
+}
+
+// New returns the provider. It does not call it.
+func New(config Config) (*Provider, error) {
+	if config.Name == "" {
+		config.Name = "openai"
+	}
+	if config.BaseURL == "" {
+		config.BaseURL = DefaultBaseURL
+	}
+	if config.MaxAnswer <= 0 {
+		config.MaxAnswer = defaultMaxAnswer
+	}
+	vendor := config.BaseURL == DefaultBaseURL
+	var problems []error
+	if vendor && config.APIKey == "" {
+		problems = append(problems, errors.New("api_key: is missing"))
+	}
+	if !slices.Contains([]string{"", "b64_json", "url"}, config.ResponseFormat) {
+		problems = append(problems, errors.New("options: response_format: must be b64_json or url"))
+	}
+	client, err := providers.NewClient(providers.ClientConfig{
+		Provider: config.Name, BaseURL: config.BaseURL, Authorize: config.authorize,
+		Classes: classes, DecodeError: decodeError, MaxBody: config.MaxAnswer,
+		Proxy: config.Proxy, Outside: config.Outside,
+	})
+	if err = errors.Join(append(problems, err)...); err != nil {
+		return nil, err
+	}
+	return &Provider{config: config, client: client, vendor: vendor}, nil
+}
+
+func (c Config) authorize(r *http.Request) {
+	if c.APIKey != "" {
+		r.Header.Set("Authorization", "Bearer "+c.APIKey.Reveal())
+	}
+	if c.Organization != "" {
+		r.Header.Set("OpenAI-Organization", c.Organization)
+	}
+	if c.Project != "" {
+		r.Header.Set("OpenAI-Project", c.Project)
+	}
+}
+
+// models are those of OpenAI, the default first. Other servers have their own.
+var models = map[tasks.Feature][]string{
+	tasks.TextToImage:  {"gpt-image-1.5", "gpt-image-2", "gpt-image-1", "gpt-image-1-mini", "dall-e-3", "dall-e-2"},
+	tasks.ImageToImage: {"gpt-image-1.5", "gpt-image-2", "gpt-image-1", "gpt-image-1-mini", "chatgpt-image-latest", "dall-e-2"},
+	tasks.TextToSpeech: {"gpt-4o-mini-tts", "tts-1", "tts-1-hd"},
+	tasks.TextToVideo:  {"sora-2", "sora-2-pro"},
+	tasks.ImageToVideo: {"sora-2", "sora-2-pro"},
+}
+
+// Capabilities implements [providers.Provider]. With a base URL of its own the
+// provider takes any model; the configuration may name those it has.
+func (p *Provider) Capabilities() providers.Capabilities {
+	c := providers.Capabilities{
+		Poll: providers.PollPolicy{First: 5 * time.Second, Interval: 5 * time.Second, Ceiling: 20 * time.Second},
+	}
+	for _, feature := range []tasks.Feature{
+		tasks.TextToImage, tasks.ImageToImage, tasks.TextToSpeech, tasks.TextToVideo, tasks.ImageToVideo,
+	} {
+		capability := providers.FeatureCapability{Feature: feature, Input: schema(feature)}
+		if p.vendor {
+			capability.Models = slices.Clone(models[feature])
+		}
+		c.Features = append(c.Features, capability)
+	}
+	return c
+}
+
+// withModel fills in OpenAI's default where no model was chosen.
+func withModel(req providers.Request) providers.Request {
+	if list := models[req.Feature]; req.Model == "" && len(list) > 0 {
+		req.Model = list[0]
+	}
+	return req
+}
+
+// Submit implements [providers.Provider].
+func (p *Provider) Submit(ctx context.Context, req providers.Request) (providers.Status, error) {
+	req = withModel(req)
+	if err := p.CheckInput(req.Feature, req.Model, req.Input); err != nil {
+		return providers.Status{}, err
+	}
+	switch req.Feature {
+	case tasks.TextToImage:
+		return p.generateImage(ctx, req)
+	case tasks.ImageToImage:
+		return p.editImage(ctx, req)
+	case tasks.TextToSpeech:
+		return p.speak(ctx, req)
+	default:
+		return p.startVideo(ctx, req)
+	}
+}
+
+// Poll implements [providers.Provider]. Only videos have something to poll.
+func (p *Provider) Poll(ctx context.Context, ref providers.Ref) (providers.Status, error) {
+	if ref.RemoteID == "" {
+		return providers.Status{}, &classify.Error{
+			Class: classify.NotFound, Provider: p.config.Name, Message: "images and speech are answered at once; there is nothing to poll",
+		}
+	}
+	return p.pollVideo(ctx, ref)
+}
+
+var remoteID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+
+// ValidRemoteID implements [providers.RemoteIDChecker].
+func (p *Provider) ValidRemoteID(id string) bool { return remoteID.MatchString(id) }
+
+// Download implements [providers.Downloader]. The content of a video wants our
+// credentials; pictures that a server left at a URL are fetched without them,
+// unless that server is the provider's own.
+func (p *Provider) Download(ctx context.Context, _ providers.Ref, out providers.Output) (providers.Body, error) {
+	return p.client.Open(ctx, providers.Call{URL: out.URL, Anywhere: true}, 0)
+}

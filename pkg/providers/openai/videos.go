@@ -1,0 +1,204 @@
+package openai
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/easel-jobs/easel/pkg/classify"
+	"github.com/easel-jobs/easel/pkg/providers"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// states says what each state of a video means to us, with those of servers
+// that copy the API.
+var states = map[string]providers.State{
+	"queued":      providers.Queued,
+	"in_progress": providers.Running,
+	"processing":  providers.Running,
+	"completed":   providers.Succeeded,
+	"succeeded":   providers.Succeeded,
+	"failed":      providers.Failed,
+}
+
+// startVideo sends a picture along as a form, and JSON otherwise.
+func (p *Provider) startVideo(ctx context.Context, req providers.Request) (providers.Status, error) {
+	body := videoBody(req)
+	call := providers.Call{URL: "/videos", Submit: true}
+	var in any = body
+	if req.Feature == tasks.ImageToVideo {
+		pictures, err := p.picturesAt(req, "image")
+		if err != nil {
+			return providers.Status{}, err
+		}
+		if byURL(pictures) {
+			body["input_reference"] = references(pictures)[0]
+		} else {
+			form := formOf(body)
+			pictures[0].attach(form, "input_reference", "image")
+			call.Payload, in = form.Payload(), nil
+		}
+	}
+	var v video
+	reply, err := p.client.JSON(ctx, call, in, &v)
+	if err != nil {
+		return providers.Status{}, err
+	}
+	return p.videoStatus(v, reply.Header, true)
+}
+
+func videoBody(req providers.Request) map[string]any {
+	body := passOn(req)
+	rename(body, "duration", "seconds")
+	if seconds, ok := body["seconds"].(float64); ok {
+		body["seconds"] = strconv.FormatFloat(seconds, 'f', -1, 64)
+	}
+	if ratio, ok := body["aspect_ratio"].(string); ok {
+		body["size"] = videoSizes[ratio]
+		delete(body, "aspect_ratio")
+	}
+	return body
+}
+
+func (p *Provider) pollVideo(ctx context.Context, ref providers.Ref) (providers.Status, error) {
+	var v video
+	reply, err := p.client.JSON(ctx, providers.Call{URL: videoPath(ref.RemoteID)}, nil, &v)
+	if err != nil {
+		return providers.Status{}, err
+	}
+	return p.videoStatus(v, reply.Header, false)
+}
+
+func videoPath(id string) string { return "/videos/" + url.PathEscape(id) }
+
+func (p *Provider) videoStatus(v video, header http.Header, submitted bool) (providers.Status, error) {
+	state, known := states[v.Status]
+	if v.ID == "" || !known {
+		return providers.Status{}, p.client.Strange(submitted, "the video has no id, or a state that is not known")
+	}
+	st := providers.Status{State: state, RemoteID: v.ID, PollAfter: pollAfter(header)}
+	switch state {
+	case providers.Running:
+		if v.Progress != nil && *v.Progress >= 0 && *v.Progress <= 100 {
+			st.Percent = v.Progress
+		}
+	case providers.Succeeded:
+		st.Outputs = []providers.Output{{
+			Kind: "video", MediaType: "video/mp4", Name: v.ID + ".mp4",
+			URL: strings.TrimSuffix(p.config.BaseURL, "/") + videoPath(v.ID) + "/content",
+		}}
+		st.Data = v.details()
+	case providers.Failed:
+		st.Failure = p.client.Failed("", "")
+		if v.Error != nil {
+			st.Failure = p.client.Failed(string(v.Error.Code), v.Error.Message)
+		}
+	}
+	return st, nil
+}
+
+func (v video) details() map[string]any {
+	details := map[string]any{}
+	for key, value := range map[string]loose{"size": v.Size, "seconds": v.Seconds} {
+		if value != "" {
+			details[key] = string(value)
+		}
+	}
+	return details
+}
+
+// pollAfter is the wait that the provider asks for between polls.
+func pollAfter(header http.Header) time.Duration {
+	ms, err := strconv.Atoi(header.Get("Openai-Poll-After-Ms"))
+	if err != nil || ms <= 0 {
+		return 0
+	}
+	return min(time.Duration(ms)*time.Millisecond, time.Minute)
+}
+
+const (
+	listSize  = 100
+	clockSkew = 2 * time.Minute  // between our clock and the provider's
+	findSpan  = 15 * time.Minute // a submission that took longer is given up
+)
+
+// Find implements [providers.Finder]. A video carries no mark of ours, so it is
+// known by what was asked for and when. Where several fit nobody can tell them
+// apart, and the answer stays open.
+func (p *Provider) Find(ctx context.Context, lost providers.Lost) (providers.Status, error) {
+	req := lost.Request
+	if req.Feature != tasks.TextToVideo && req.Feature != tasks.ImageToVideo {
+		return providers.Status{}, fmt.Errorf("%s leaves no trace to look up: %w", req.Feature, errors.ErrUnsupported)
+	}
+	var list videoList
+	reply, err := p.client.JSON(ctx, providers.Call{
+		URL: "/videos", Query: url.Values{"limit": {strconv.Itoa(listSize)}, "order": {"desc"}},
+	}, nil, &list)
+	if classify.Classify(err).Status == http.StatusNotFound || classify.Classify(err).Status == http.StatusMethodNotAllowed {
+		return providers.Status{}, fmt.Errorf("the server has no list: %w", errors.Join(errors.ErrUnsupported, err))
+	}
+	if err != nil {
+		return providers.Status{}, err
+	}
+	if list.Data == nil {
+		return providers.Status{}, p.client.Strange(false, "the answer has no list")
+	}
+	found, err := p.match(*list.Data, list.HasMore, lost)
+	if err != nil {
+		return providers.Status{}, err
+	}
+	return p.videoStatus(found, reply.Header, false)
+}
+
+// match picks the one video that the submission can have become.
+func (p *Provider) match(list []video, hasMore bool, lost providers.Lost) (video, error) {
+	from, to := lost.SentAt.Add(-clockSkew), lost.SentAt.Add(findSpan)
+	var fitting []video
+	reached := !hasMore // whether the list goes back to the submission
+	for _, v := range list {
+		created := time.Unix(int64(v.CreatedAt), 0)
+		if created.Before(from) {
+			reached = true
+			continue
+		}
+		if created.After(to) {
+			continue
+		}
+		if v.Prompt == nil {
+			return video{}, p.client.Strange(false, "the list does not say what was asked for")
+		}
+		if resembles(v, lost.Request) {
+			fitting = append(fitting, v)
+		}
+	}
+	switch {
+	case len(fitting) == 1:
+		return fitting[0], nil
+	case len(fitting) > 1:
+		return video{}, p.client.Strange(false, "%d videos fit the submission", len(fitting))
+	case !reached:
+		return video{}, p.client.Strange(false, "the list does not go back to the submission")
+	}
+	return video{}, providers.ErrAbsent
+}
+
+func resembles(v video, req providers.Request) bool {
+	body := videoBody(withModel(req))
+	same := func(key string, value loose) bool {
+		want, ok := body[key].(string)
+		return !ok || value == "" || want == string(value)
+	}
+	model, _ := body["model"].(string)
+	prompt, _ := body["prompt"].(string)
+	// The list names a dated release where the request named a family.
+	return strings.TrimSpace(*v.Prompt) == strings.TrimSpace(prompt) && strings.HasPrefix(v.Model, model) &&
+		same("size", v.Size) && same("seconds", v.Seconds)
+}
+
+// ListLag implements [providers.Finder].
+func (p *Provider) ListLag() time.Duration { return time.Minute }
