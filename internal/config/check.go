@@ -179,6 +179,7 @@ func (w *Webhooks) check(k *checker) {
 func (r *Retention) check(k *checker) {
 	k.that(r.Jobs >= 0, "retention.jobs", "must not be negative; 0 keeps")
 	k.that(r.Artifacts >= 0, "retention.artifacts", "must not be negative; 0 keeps")
+	k.that(r.Jobs <= 0 || r.Artifacts <= r.Jobs, "retention.artifacts", "must not be longer than retention.jobs: without its job nobody knows the file; 0 keeps")
 	k.that(r.UnresolvedTimeout >= 0, "retention.unresolved_timeout", "must not be negative; 0 waits")
 }
 

@@ -35,7 +35,7 @@ func collect(err error, found *problems) {
 		}
 		return
 	}
-	if one, ok := err.(*mapstructure.DecodeError); ok {
+	if one, ok := err.(*mapstructure.DecodeError); ok { //nolint:errorlint // a walk: errors.As would skip branches of the tree
 		path := one.Name()
 		// Only our own errors are repeated: mapstructure's may hold the value.
 		if wrong, ok := errors.AsType[valueError](one.Unwrap()); ok {

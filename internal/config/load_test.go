@@ -200,8 +200,8 @@ func TestProblems(t *testing.T) {
 		{"unknown section", "chache: {}", []string{"chache: unknown key"}},
 		{"unknown without a value", "redis: {ulr: }", []string{"redis.ulr: unknown key (did you mean url?)"}},
 		{"unknown in a list", "providers: [{name: a}, {name: b}, {name: c, modells: []}]", []string{"providers[2].modells: unknown key (did you mean models?)"}},
-		{"unknown in a list of a list", "providers: [{name: a, models: [{feature: x, modle: y}]}]", []string{
-			"providers[0].models[0].model: must not be empty", "providers[0].models[0].modle: unknown key (did you mean model?)"}},
+		{"unknown in a list of a list", "providers: [{name: a, models: [{feature: x, moedl: y}]}]", []string{
+			"providers[0].models[0].model: must not be empty", "providers[0].models[0].moedl: unknown key (did you mean model?)"}},
 		{"section for text", "data_dir: {a: b}", []string{"data_dir: must not be a section"}},
 		{"text for section", "redis: " + secret, []string{"redis: must be a section"}},
 		{"list for section", "redis: [a]", []string{"redis: must not be a list"}},
@@ -242,6 +242,7 @@ func TestProblems(t *testing.T) {
 		{"shutdown too short for a provider", "providers: [{name: a, submit_timeout: 10m}]", []string{"worker.shutdown_timeout: must be at least 10m5s"}},
 		{"artifact scheme", "artifacts: {url: 'gs://bucket'}", []string{"artifacts.url: must begin with file:// or s3://"}},
 		{"relative artifacts", "artifacts: {url: 'file://data'}", []string{"artifacts.url: must name an absolute path"}},
+		{"artifacts outlive jobs", "retention: {jobs: 1h, artifacts: 2h}", []string{"retention.artifacts: must not be longer"}},
 		{"negative retention", "retention: {jobs: -1h}", []string{"retention.jobs: must not be negative"}},
 		{"default provider", "defaults: {provider: lumen}", []string{`defaults.provider: "lumen" is not configured`}},
 		{"two of a name", "providers: [a, b, a]", []string{`providers[2].name: "a" is the name of another provider`}},

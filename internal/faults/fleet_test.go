@@ -11,10 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -115,7 +113,6 @@ type process struct {
 	cmd  *exec.Cmd
 	log  string
 	done chan struct{}
-	once sync.Once
 }
 
 func (f *fleet) spawn(program string, env ...string) *process {

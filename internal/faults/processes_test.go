@@ -72,13 +72,22 @@ func TestKilledWorker(t *testing.T) {
 		stats, err := f.provider.Stats()
 		return err == nil && stats.Accepted >= 60
 	}, time.Minute, 10*time.Millisecond)
+	killed := time.Now()
 	f.workers[0].kill()
 	f.work(1)
 	jobs := f.awaitRest(ids, 2*patience)
 	f.requireBoughtOnce(jobs)
-	for id, job := range jobs {
+	var latest [2]time.Duration // jobs outside, and inside the paid call
+	for i, id := range ids {
+		job := jobs[id]
 		require.Equal(t, tasks.StatusCompleted, job.Status, "%s: %+v", id, job.Error)
+		inside := 0
+		if i%4 == 0 {
+			inside = 1
+		}
+		latest[inside] = max(latest[inside], job.FinishedAt.Sub(killed))
 	}
+	t.Logf("finished after the kill at the latest: outside a paid call %v, inside %v", latest[0], latest[1])
 }
 
 // TestKilledInsideAPaidCallThatNobodyCanLookUp leaves exactly the jobs that

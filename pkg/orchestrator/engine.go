@@ -65,7 +65,9 @@ type Defaults struct {
 
 // Retention says how long jobs at rest are kept. Zero keeps for ever.
 type Retention struct {
-	Jobs              time.Duration
+	Jobs time.Duration
+	// Artifacts may be shorter than Jobs. Zero keeps the files, also beyond
+	// their job's record.
 	Artifacts         time.Duration
 	UnresolvedTimeout time.Duration // fail unresolved jobs after that; 0: never
 }
@@ -232,10 +234,7 @@ func (e *Engine) complete(before, after *tasks.Job, now time.Time) (map[int64][]
 	if touch := e.touch(after, now); after.Touch.IsZero() || (!touch.IsZero() && touch.Before(after.Touch)) {
 		after.Touch = touch
 	}
-	after.PurgeAt = time.Time{}
-	if after.State.Final() && !after.Owes() && e.Retention.Jobs > 0 {
-		after.PurgeAt = after.FinishedAt.Add(e.Retention.Jobs)
-	}
+	after.PurgeAt = e.purgeAt(after)
 	return bodies, nil
 }
 
@@ -270,6 +269,13 @@ func (e *Engine) touch(job *tasks.Job, now time.Time) time.Time {
 }
 
 func (e *Engine) observe(before, after *tasks.Job) {
+	if after.Result != nil && before.Result == nil {
+		if s := after.Submission(after.Result.Submission); s != nil {
+			if a := after.Attempt(s.Attempt); a != nil && !a.AnsweredAt.IsZero() {
+				e.Observer.StageTook("provider", after, a.DoneAt.Sub(a.StartedAt))
+			}
+		}
+	}
 	if after.State.AtRest() && !before.State.AtRest() {
 		e.Observer.JobRested(after)
 		if !after.CreatedAt.IsZero() {

@@ -68,16 +68,23 @@ func (e *Engine) purge(ctx context.Context) {
 	}
 }
 
+// purgeOne removes what of a job has had its time: its artifacts, or all of it.
 func (e *Engine) purgeOne(ctx context.Context, id string) error {
 	job, err := e.Store.Load(ctx, id)
 	if errors.Is(err, ErrNotFound) {
-		return e.remove(ctx, id) // tombstoned before, and cut off
+		// Tombstoned before, and cut off: all of it goes, since it may have
+		// been its caller who wanted it gone.
+		return e.remove(ctx, id)
 	}
 	if err != nil {
 		return err
 	}
-	if job.PurgeAt.IsZero() || e.Store.Now().Before(job.PurgeAt) || job.Owes() {
+	now := e.Store.Now()
+	if job.PurgeAt.IsZero() || now.Before(job.PurgeAt) || job.Owes() {
 		return nil
+	}
+	if e.Retention.Jobs == 0 || now.Before(job.FinishedAt.Add(e.Retention.Jobs)) {
+		return e.expireArtifacts(ctx, job)
 	}
 	if err := e.Store.Tombstone(ctx, job); err != nil {
 		if errors.Is(err, ErrConflict) {
@@ -85,5 +92,68 @@ func (e *Engine) purgeOne(ctx context.Context, id string) error {
 		}
 		return err
 	}
-	return e.remove(ctx, id)
+	if e.Retention.Artifacts > 0 {
+		return e.remove(ctx, id)
+	}
+	return e.removeRecord(ctx, job)
+}
+
+// removeRecord purges a job whose artifacts are kept: only what it was made
+// from goes with the record.
+func (e *Engine) removeRecord(ctx context.Context, job *tasks.Job) error {
+	for _, prefix := range leftovers(job) {
+		if err := e.Artifacts.Delete(ctx, prefix); err != nil {
+			return err
+		}
+	}
+	return e.Store.Purge(ctx, job.ID)
+}
+
+// leftovers are the files of a job that are not its result.
+func leftovers(job *tasks.Job) []string {
+	prefixes := make([]string, 0, len(job.Submissions)+1)
+	if len(job.Request.Files) > 0 {
+		prefixes = append(prefixes, job.ID+"/inputs")
+	}
+	for i := range job.Submissions {
+		prefixes = append(prefixes, stagingPrefix(job.ID, job.Submissions[i].Number))
+	}
+	return prefixes
+}
+
+// expireArtifacts removes a job's files before its record: first the files, so
+// that a crash in between leaves the record to try again from.
+func (e *Engine) expireArtifacts(ctx context.Context, job *tasks.Job) error {
+	if err := e.Artifacts.Delete(ctx, job.ID); err != nil {
+		return err
+	}
+	_, err := e.change(ctx, job, func(next *tasks.Job, _ time.Time) error {
+		if next.Result == nil || len(next.Result.Artifacts) == 0 {
+			return errUnchanged
+		}
+		next.Result.Artifacts = nil
+		next.Warnings = append(next.Warnings, tasks.Warning{
+			Code: "artifacts_expired", Message: "the files were removed after their retention of " + e.Retention.Artifacts.String(),
+		})
+		return next.Move(tasks.EventTold, next.State)
+	})
+	return err
+}
+
+// purgeAt is when the first of a job's remains may go; zero while it owes
+// anything, and for what is kept for ever.
+func (e *Engine) purgeAt(job *tasks.Job) time.Time {
+	if !job.State.Final() || job.Owes() {
+		return time.Time{}
+	}
+	var at time.Time
+	if e.Retention.Jobs > 0 {
+		at = job.FinishedAt.Add(e.Retention.Jobs)
+	}
+	if files := job.Result != nil && len(job.Result.Artifacts) > 0; files && e.Retention.Artifacts > 0 {
+		if expiry := job.FinishedAt.Add(e.Retention.Artifacts); at.IsZero() || expiry.Before(at) {
+			at = expiry
+		}
+	}
+	return at
 }

@@ -27,7 +27,7 @@ func (e *Engine) Run(ctx context.Context) error {
 func (e *Engine) reconcile(ctx context.Context) {
 	for round := 0; ctx.Err() == nil; round++ {
 		found := e.pass(ctx)
-		if e.Retention.Jobs > 0 && round%10 == 0 {
+		if (e.Retention.Jobs > 0 || e.Retention.Artifacts > 0) && round%10 == 0 {
 			e.purge(ctx)
 		}
 		if found < e.Timings.ReconcileBatch && !sleep(ctx, e.Timings.Reconcile) {

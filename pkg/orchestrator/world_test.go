@@ -436,7 +436,14 @@ func (s *memoryStore) nextTouch() (least time.Time) {
 	return least
 }
 
-func (s *memoryStore) Expired(context.Context, int, time.Duration) ([]string, error) { return nil, nil }
+func (s *memoryStore) Expired(context.Context, int, time.Duration) (ids []string, err error) {
+	for id := range s.records {
+		if job, _ := s.read(id); !job.PurgeAt.IsZero() && !job.PurgeAt.After(s.world.now) {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
+}
 func (s *memoryStore) Tombstone(_ context.Context, job *tasks.Job) error {
 	delete(s.records, job.ID)
 	delete(s.open, job.ID)
@@ -595,6 +602,11 @@ func (a *memoryArtifacts) Staged(_ context.Context, prefix string) (providers.St
 
 func (a *memoryArtifacts) Delete(_ context.Context, prefix string) error {
 	delete(a.staged, prefix)
+	for key := range a.files {
+		if strings.HasPrefix(key, prefix+"/") {
+			delete(a.files, key)
+		}
+	}
 	return nil
 }
 
