@@ -37,6 +37,8 @@ type world struct {
 	cutLate bool           // after the call has taken effect
 	steps   []tasks.Kind   // of tasks that were handled
 	paid    map[string]int // accepted submissions by client id
+
+	resubmit bool // on_unknown of the provider
 }
 
 // powerCut is what a cut call panics with. It takes the handler with it, as
@@ -69,7 +71,7 @@ func newWorld(t *testing.T, script ...reply) *world {
 // open makes an engine over the world, as a process does when it starts.
 func (w *world) open(change ...func(*Config)) {
 	registry, err := providers.NewRegistry([]providers.Entry{
-		{Name: "lumen", Adapter: "lumen", Provider: w.provider.asProvider()},
+		{Name: "lumen", Adapter: "lumen", Provider: w.provider.asProvider(), ResubmitOnUnknown: w.resubmit},
 	}, "")
 	require.NoError(w.t, err)
 	cfg := Config{
@@ -111,6 +113,7 @@ func (w *world) power(fn func()) (ok bool) {
 			if _, cut := r.(powerCut); !cut {
 				panic(r)
 			}
+			ok = false
 			w.cutAt = 0
 			w.open() // a new process, with nothing in its memory
 		}
@@ -140,23 +143,24 @@ func (w *world) run(id string) *tasks.Job {
 func (w *world) step() {
 	next := w.queue.next()
 	look := w.store.nextTouch()
-	if next == nil || (!look.IsZero() && look.Before(next.due)) {
+	if next == nil || (!look.IsZero() && look.Before(next.runsAt())) {
 		w.now = later(w.now.Add(time.Millisecond), look)
 		w.power(func() { w.engine.pass(context.Background()) })
 		return
 	}
-	if next.due.After(w.now) {
-		w.now = next.due
-	}
+	w.now = later(w.now, next.runsAt())
 	w.handle(next)
 }
 
-// handle runs a task as asynq does: active while the handler lives, and for
-// ever when it dies.
+// recovery is how long asynq holds a dead worker's task before it runs again.
+const recovery = 90 * time.Second
+
+// handle runs a task as asynq does: active while the handler lives, and when it
+// dies, until asynq's own recovery delivers it once more.
 func (w *world) handle(q *queued) {
-	q.state = TaskActive
+	q.state, q.recoverAt = TaskActive, time.Time{}
 	w.steps = append(w.steps, q.task.Kind)
-	w.power(func() {
+	alive := w.power(func() {
 		outcome := w.engine.Handle(context.Background(), q.task)
 		switch {
 		case outcome.Err == nil:
@@ -167,6 +171,9 @@ func (w *world) handle(q *queued) {
 			q.state, q.err, q.due = TaskRetry, outcome.Err, w.now.Add(outcome.Delay)
 		}
 	})
+	if !alive {
+		q.recoverAt = w.now.Add(recovery)
+	}
 }
 
 // reply is what the scripted provider answers to one submit or poll.
@@ -203,6 +210,8 @@ type scripted struct {
 	remote  map[string]string // client id → remote id of what was accepted
 	lag     time.Duration
 	cancels int
+
+	synchronous bool
 }
 
 func (p *scripted) asProvider() providers.Provider {
@@ -214,8 +223,9 @@ func (p *scripted) asProvider() providers.Provider {
 
 func (p *scripted) Capabilities() providers.Capabilities {
 	return providers.Capabilities{
-		Features: []providers.FeatureCapability{{Feature: tasks.TextToImage, Input: json.RawMessage(`{"properties":{"prompt":{},"n":{}}}`)}},
-		Poll:     providers.PollPolicy{First: time.Second, Interval: time.Second, Ceiling: 5 * time.Second},
+		Features:    []providers.FeatureCapability{{Feature: tasks.TextToImage, Input: json.RawMessage(`{"properties":{"prompt":{},"n":{}}}`)}},
+		Synchronous: p.synchronous,
+		Poll:        providers.PollPolicy{First: time.Second, Interval: time.Second, Ceiling: 5 * time.Second},
 	}
 }
 
@@ -280,8 +290,9 @@ func (f findable) Find(_ context.Context, lost providers.Lost) (st providers.Sta
 
 func (f findable) ListLag() time.Duration { return f.lag }
 
-// Download serves every output.
-func (p *scripted) Download(context.Context, providers.Ref, providers.Output) (body providers.Body, err error) {
+// Download serves every output that has a URL.
+func (p *scripted) Download(_ context.Context, _ providers.Ref, out providers.Output) (body providers.Body, err error) {
+	require.NotEmpty(p.world.t, out.URL, "what came with the answer cannot be fetched again")
 	p.world.call(func() { body = download{bytes.NewReader([]byte("image"))} })
 	return body, err
 }
@@ -468,6 +479,16 @@ type queued struct {
 	due   time.Time
 	state TaskState
 	err   error
+	// recoverAt is when asynq delivers a dead worker's task again.
+	recoverAt time.Time
+}
+
+// runsAt is when the task runs next by itself; zero when it does not.
+func (q *queued) runsAt() time.Time {
+	if q.state.Waiting() {
+		return q.due
+	}
+	return q.recoverAt
 }
 
 func (q *memoryQueue) Enqueue(_ context.Context, task tasks.Task) (err error) {
@@ -515,7 +536,7 @@ func (q *memoryQueue) Delete(_ context.Context, task tasks.Task) error {
 func (q *memoryQueue) next() *queued {
 	var next *queued
 	for _, id := range slices.Sorted(maps.Keys(q.tasks)) {
-		if t := q.tasks[id]; t.state.Waiting() && (next == nil || t.due.Before(next.due)) {
+		if t := q.tasks[id]; !t.runsAt().IsZero() && (next == nil || t.runsAt().Before(next.runsAt())) {
 			next = t
 		}
 	}

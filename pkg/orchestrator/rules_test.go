@@ -1,0 +1,160 @@
+package orchestrator
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/easel-jobs/easel/pkg/classify"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// TestNegativeAnswerAppliesToItsOwnSubmission lets a worker that was thought
+// dead bring a refusal after its submission was found to be accepted: the
+// refusal is of something else, and nothing is bought again.
+func TestNegativeAnswerAppliesToItsOwnSubmission(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pending, pending, finished)
+	job := w.accept(Entry{Draft: draft()})
+	w.step() // submit: accepted
+	failure := &tasks.Failure{Class: classify.Server, Message: "late refusal", At: w.now}
+	after, err := w.engine.change(context.Background(), w.get(job.ID), w.engine.rejected(1, failure, 0))
+	require.NoError(t, err)
+	require.Equal(t, tasks.Processing, after.State)
+	require.Equal(t, tasks.SubmissionAccepted, after.Submissions[0].State)
+	after, err = w.engine.change(context.Background(), after, w.engine.absent(1))
+	require.NoError(t, err)
+	require.Equal(t, tasks.Processing, after.State)
+	require.Equal(t, tasks.Completed, w.run(job.ID).State)
+	require.Equal(t, 1, total(w.paid))
+}
+
+// TestRefusalOfOneSubmissionLeavesAnotherAlone refuses an old submission while a
+// newer one is inside its paid call.
+func TestRefusalOfOneSubmissionLeavesAnotherAlone(t *testing.T) {
+	t.Parallel()
+	answer := pending
+	answer.before = func(w *world) {
+		for id := range w.store.records {
+			job := w.get(id)
+			old := *job.Current()
+			old.Number, old.State = 77, tasks.SubmissionUnknown
+			job.Submissions = append([]tasks.Submission{old}, job.Submissions...)
+			w.store.write(job)
+			after, err := w.engine.change(context.Background(), job, w.engine.rejected(77, &tasks.Failure{Class: classify.Server}, 0))
+			require.NoError(w.t, err)
+			require.Equal(w.t, tasks.Submitting, after.State, "a second call would be made beside the first")
+		}
+	}
+	w := newWorld(t, answer, finished)
+	require.Equal(t, tasks.Completed, w.run(w.accept(Entry{Draft: draft()}).ID).State)
+	require.Equal(t, 1, total(w.paid))
+}
+
+// TestFinalJobsThatOweStandInTheIndex loses the task that polls a canceled job's
+// submission: the index brings it back, and what was paid for is attached.
+func TestFinalJobsThatOweStandInTheIndex(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pending, finished)
+	job := w.accept(Entry{Draft: draft()})
+	w.step()
+	_, err := w.cancel(job.ID)
+	require.NoError(t, err)
+	clear(w.queue.tasks)
+	require.Contains(t, w.store.open, job.ID)
+	done := w.run(job.ID)
+	require.Equal(t, tasks.Canceled, done.State)
+	require.True(t, done.Result.Late)
+	require.NotContains(t, w.store.open, job.ID, "it owes nothing any more")
+}
+
+// TestStagedBytesAreFound kills the worker after the bytes of a synchronous
+// answer were staged and before the outcome is written. Nobody can be asked:
+// what is staged is all there is, and it is found.
+func TestStagedBytesAreFound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, atOnce)
+	w.provider.finds = false
+	w.provider.synchronous = true
+	w.open()
+	job := w.accept(Entry{Draft: draft()})
+	w.cutAt, w.cutLate = w.calls+4, true // claim, intent, the paid call, staging
+	done := w.run(job.ID)
+	require.Len(t, done.Submissions, 1)
+	require.Equal(t, tasks.Completed, done.State, "%+v", done.Error)
+	require.Equal(t, 1, total(w.paid))
+}
+
+// TestLostTouchIsNoProofThatNothingWasSent has a worker fall silent inside its
+// paid call, be looked up, and answer after all.
+func TestLostTouchIsNoProofThatNothingWasSent(t *testing.T) {
+	t.Parallel()
+	answer := pending
+	answer.before = func(w *world) {
+		// While the call is under way nobody pushes the touch; what the
+		// provider has not accepted yet cannot be found.
+		for id := range w.store.records {
+			for w.now.Sub(w.get(id).CreatedAt) < time.Minute {
+				w.now = w.now.Add(time.Second)
+				w.engine.pass(context.Background())
+				if next := w.queue.next(); next != nil && !next.runsAt().After(w.now) {
+					w.handle(next)
+				}
+			}
+			require.Equal(w.t, tasks.Submitting, w.get(id).State)
+		}
+	}
+	w := newWorld(t, answer, pending, finished)
+	done := w.run(w.accept(Entry{Draft: draft()}).ID)
+	require.Equal(t, tasks.Completed, done.State)
+	require.Len(t, done.Submissions, 1)
+	require.Equal(t, 1, total(w.paid))
+	require.Zero(t, done.Spent)
+}
+
+// TestCrashLoopEndsTheJob has the handlers of a step die again and again.
+func TestCrashLoopEndsTheJob(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pending)
+	job := w.accept(Entry{Draft: draft()})
+	w.step()
+	crashes := 0
+	for !w.get(job.ID).State.AtRest() {
+		if next := w.queue.next(); next != nil && next.state.Waiting() {
+			w.now = later(w.now, next.runsAt())
+			w.cutAt, w.cutLate = w.calls+1, true // dies as it claims the job
+			w.handle(next)
+			crashes++
+		}
+		w.now = w.now.Add(4 * time.Second)
+		w.engine.pass(context.Background())
+	}
+	require.Equal(t, "crash_loop", w.get(job.ID).Error.Code)
+	require.Equal(t, w.engine.Limits.Crashes, crashes)
+	require.Zero(t, w.get(job.ID).Spent, "a crash consumes no attempt")
+}
+
+// TestResubmitIsTheOperatorsChoice submits again what nobody can tell about,
+// only once the call cannot be under way, and a bounded number of times.
+func TestResubmitIsTheOperatorsChoice(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, unheard, atOnce)
+	w.provider.finds = false
+	w.resubmit = true
+	w.open()
+	accepted := w.accept(Entry{Draft: draft()})
+	job := w.run(accepted.ID)
+	require.Equal(t, tasks.Completed, job.State)
+	require.Equal(t, 1, job.Resubmits)
+	require.GreaterOrEqual(t, job.Submissions[1].SentAt.Sub(accepted.CreatedAt), w.engine.Timings.SubmitTimeout+w.engine.Timings.Slack)
+
+	w = newWorld(t, unheard, unheard, unheard, unheard, unheard)
+	w.provider.finds = false
+	w.resubmit = true
+	w.open()
+	job = w.run(w.accept(Entry{Draft: draft()}).ID)
+	require.Equal(t, tasks.Unresolved, job.State)
+	require.Equal(t, w.engine.Limits.Resubmits, job.Resubmits)
+}
