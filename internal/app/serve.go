@@ -27,7 +27,7 @@ func serve(ctx context.Context, listener net.Listener, server *http.Server) erro
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = server.Close()
 	}
-	<-failed
+	<-failed //nolint:errcheck // it says no more than that the server was closed
 	return err
 }
 

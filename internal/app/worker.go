@@ -36,22 +36,22 @@ func (p *platform) together(ctx context.Context, services ...func(context.Contex
 	defer store.Wait()
 	defer stopStore()
 
-	ctx, stop := context.WithCancelCause(ctx)
+	running, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	var running sync.WaitGroup
+	var group sync.WaitGroup
 	for _, service := range services {
-		running.Go(func() {
-			if err := service(ctx); err != nil {
+		group.Go(func() {
+			if err := service(running); err != nil {
 				stop(err)
 			}
 		})
 	}
-	<-ctx.Done()
-	running.Wait()
-	if cause := context.Cause(ctx); cause != context.Canceled && cause != ctx.Err() {
-		return cause
+	<-running.Done()
+	group.Wait()
+	if ctx.Err() != nil {
+		return nil // asked to end
 	}
-	return nil
+	return context.Cause(running)
 }
 
 // work takes tasks until the context ends and their handlers have. The engine

@@ -99,17 +99,17 @@ func mayImport(from, to string) bool {
 
 // importers says who may import a technology.
 var importers = map[string][]string{
-	"github.com/hibiken/asynqmon":        {"internal/dashboard"},
-	"github.com/hibiken/asynq":           {"internal/queue", "internal/dashboard", "bench"},
-	"github.com/redis/go-redis/v9":       {"internal/store", "internal/queue", "internal/embedded", "internal/redistest", "bench"},
-	"github.com/spf13/viper":             {"internal/config"},
-	"github.com/spf13/cobra":             {"cmd/easel"},
-	"github.com/danielgtaylor/huma/v2":   {"internal/httpapi"},
+	"github.com/hibiken/asynqmon":         {"internal/dashboard"},
+	"github.com/hibiken/asynq":            {"internal/queue", "internal/dashboard", "bench"},
+	"github.com/redis/go-redis/v9":        {"internal/store", "internal/queue", "internal/embedded", "internal/redistest", "bench"},
+	"github.com/spf13/viper":              {"internal/config"},
+	"github.com/spf13/cobra":              {"cmd/easel"},
+	"github.com/danielgtaylor/huma/v2":    {"internal/httpapi"},
 	"github.com/prometheus/client_golang": {"internal/telemetry"},
-	"gocloud.dev":                        {"internal/artifacts"},
-	"github.com/alicebob/miniredis/v2":   {"internal/embedded"},
-	"code.dny.dev/ssrf":                  {"internal/fetch"},
-	"github.com/standard-webhooks":       {"internal/webhook"},
+	"gocloud.dev":                         {"internal/artifacts"},
+	"github.com/alicebob/miniredis/v2":    {"internal/embedded"},
+	"code.dny.dev/ssrf":                   {"internal/fetch"},
+	"github.com/standard-webhooks":        {"internal/webhook"},
 }
 
 func TestEachTechnologyHasOneImporter(t *testing.T) {

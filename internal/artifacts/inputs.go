@@ -188,10 +188,12 @@ func (x *extraction) value(pointer string, v any, depth int) any {
 	}
 }
 
-// escape writes a key as a part of a JSON pointer (RFC 6901 §3).
-func escape(key string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(key)
-}
+// escapes are those of a JSON pointer (RFC 6901 §3). Made once: a replacer is
+// some kilobytes, and an input may have many thousand keys.
+var escapes = strings.NewReplacer("~", "~0", "/", "~1")
+
+// escape writes a key as a part of a JSON pointer.
+func escape(key string) string { return escapes.Replace(key) }
 
 // text replaces a string that is a file.
 func (x *extraction) text(pointer, text string) any {

@@ -151,7 +151,7 @@ func (b *Browser) Shot(name string) {
 // and presses the one that runs it.
 func (b *Browser) PressRun(id string) {
 	b.t.Helper()
-	short := id[:strings.Index(id, ":")]
+	short, _, _ := strings.Cut(id, ":")
 	b.Do(chromedp.MouseEvent(chromedp.MouseMoved, 5, 5))
 	require.Eventually(b.t, func() bool {
 		return b.Holds(fmt.Sprintf(`(() => {

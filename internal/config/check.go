@@ -52,11 +52,11 @@ func (r *Redis) check(k *checker) {
 		k.add("redis.url", "is not a URL (special characters in a password must be percent-encoded)")
 	case strings.Contains(u.Scheme, "cluster"):
 		k.add("redis.url", "Redis Cluster is not supported: a job's keys must live on one server")
-	case !slices.Contains([]string{"redis", "rediss", "redis-sentinel", "redis-socket"}, u.Scheme):
-		k.add("redis.url", "must begin with redis://, rediss://, redis-sentinel:// or redis-socket://")
-	case u.Scheme == "redis-sentinel" && u.Query().Get("master") == "":
-		k.add("redis.url", "needs ?master=<name> to find the master through Sentinel")
-	case u.Scheme != "redis-socket" && u.Host == "":
+	case !slices.Contains([]string{"redis", "rediss", "redis+sentinel", "rediss+sentinel"}, u.Scheme):
+		k.add("redis.url", "must begin with redis://, rediss:// or redis+sentinel://")
+	case strings.HasSuffix(u.Scheme, "+sentinel") && u.Query().Get("master_name") == "":
+		k.add("redis.url", "needs ?master_name=<name> to find the master through Sentinel")
+	case u.Host == "":
 		k.add("redis.url", "names no host")
 	}
 }

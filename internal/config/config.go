@@ -35,7 +35,7 @@ type Config struct {
 
 // Redis says where the jobs live.
 type Redis struct {
-	// URL is a redis://, rediss:// or redis-sentinel:// address. Empty means
+	// URL is a redis://, rediss:// or redis+sentinel:// address. Empty means
 	// that the process starts a Redis of its own.
 	URL URL `yaml:"url"`
 	// IntentDurability says what a paid call waits for after its intent was

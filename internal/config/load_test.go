@@ -220,7 +220,7 @@ func TestProblems(t *testing.T) {
 		{"cluster", "redis: {url: 'redis+cluster://a:1'}", []string{"redis.url: Redis Cluster is not supported"}},
 		{"redis scheme", "redis: {url: 'http://a'}", []string{"redis.url: must begin with redis://"}},
 		{"redis garbage", "redis: {url: 'redis://:" + secret + "%zz@a'}", []string{"redis.url: is not a URL"}},
-		{"sentinel without master", "redis: {url: 'redis-sentinel://a:1,b:2'}", []string{"redis.url: needs ?master="}},
+		{"sentinel without master", "redis: {url: 'redis+sentinel://a:1,b:2'}", []string{"redis.url: needs ?master_name="}},
 		{"open api", "api: {listen: ':8080'}", []string{"api.keys: are required when api.listen is not a loopback address"}},
 		{"open dashboard", "dashboard: {listen: '0.0.0.0:8081'}", []string{"dashboard.password: is required when dashboard.listen is not a loopback address"}},
 		{"password without username", "dashboard: {password: " + secret + "}", []string{"dashboard.username: is required"}},

@@ -19,7 +19,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		Key config.Secret
 		URL config.URL
 	}
-	h := holder{Key: "hunter2", URL: "redis-sentinel://:hunter2@a:1,b:2/0?master=m&sentinel_password=hunter2"}
+	h := holder{Key: "hunter2", URL: "redis+sentinel://:hunter2@a:1,b:2/0?master_name=m&sentinel_password=hunter2"}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t"} {
 		require.NotContains(t, fmt.Sprintf(verb, h), "hunter2", verb)
 		require.NotContains(t, fmt.Sprintf(verb, &h), "hunter2", verb)

@@ -129,7 +129,7 @@ func New(cfg Config) (http.Handler, error) {
 func (c *Config) complete() error {
 	var errs []error
 	if c.Redis == nil || c.Operator == nil || c.Jobs == nil || c.Lookup == nil || c.Overview == nil {
-		errs = append(errs, errors.New("Redis, Operator, Jobs, Lookup and Overview are required"))
+		errs = append(errs, errors.New("all of Redis, Operator, Jobs, Lookup and Overview are required"))
 	}
 	if c.Password == "" && !c.Loopback {
 		errs = append(errs, errors.New("a password is required when not bound to loopback"))

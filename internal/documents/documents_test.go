@@ -21,13 +21,13 @@ import (
 
 const root = "../.."
 
-// block returns the fenced block of the README that follows <!-- run: name -->.
-func block(t *testing.T, name string) string {
+// block returns the fenced block of a document that follows <!-- run: name -->.
+func block(t *testing.T, document, name string) string {
 	t.Helper()
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	text, err := os.ReadFile(filepath.Join(root, document))
 	require.NoError(t, err)
-	_, rest, found := strings.Cut(string(readme), "<!-- run: "+name+" -->\n```")
-	require.True(t, found, "the README has no block %s", name)
+	_, rest, found := strings.Cut(string(text), "<!-- run: "+name+" -->\n```")
+	require.True(t, found, "%s has no block %s", document, name)
 	_, rest, _ = strings.Cut(rest, "\n")
 	code, _, found := strings.Cut(rest, "\n```")
 	require.True(t, found)
@@ -35,11 +35,14 @@ func block(t *testing.T, name string) string {
 }
 
 // serve runs an Easel for the README's readers.
-func serve(t *testing.T) string {
+func serve(t *testing.T, change ...func(*config.Config)) string {
 	t.Helper()
 	cfg := config.Default()
 	cfg.DataDir = t.TempDir()
 	cfg.API.Listen, cfg.Dashboard.Listen = "127.0.0.1:0", "127.0.0.1:0"
+	for _, apply := range change {
+		apply(cfg)
+	}
 	running, err := app.Up(context.WithoutCancel(t.Context()), cfg, app.UpOptions{})
 	require.NoError(t, err)
 	t.Cleanup(func() {
@@ -55,7 +58,7 @@ func TestReadmesCurlRuns(t *testing.T) {
 	if _, err := exec.LookPath("curl"); err != nil {
 		t.Skip("no curl")
 	}
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", block(t, "curl"))
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", block(t, "README.md", "curl"))
 	cmd.Env = append(os.Environ(), "EASEL_URL="+serve(t))
 	out, err := cmd.Output()
 	require.NoError(t, err)
@@ -65,27 +68,37 @@ func TestReadmesCurlRuns(t *testing.T) {
 	require.Equal(t, "user-123", job.UserID)
 }
 
-func TestReadmesProgramRuns(t *testing.T) {
+func TestProgramsRun(t *testing.T) {
 	t.Parallel()
-	// Inside the module, so that it compiles against this tree.
-	dir, err := os.MkdirTemp(".", "readme-*")
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	file := filepath.Join(dir, "main.go")
-	require.NoError(t, os.WriteFile(file, []byte(block(t, "go")+"\n"), 0o600))
-	formatted, err := exec.CommandContext(t.Context(), "gofmt", "-l", file).Output()
-	require.NoError(t, err)
-	require.Empty(t, string(formatted), "the README's program is not gofmt-ed")
+	for _, document := range []string{"README.md", "docs/library.md"} {
+		t.Run(document, func(t *testing.T) {
+			t.Parallel()
+			// Inside the module, so that it compiles against this tree; the
+			// underscore keeps it out of ./... meanwhile.
+			dir, err := os.MkdirTemp(".", "_program-*")
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = os.RemoveAll(dir) })
+			file := filepath.Join(dir, "main.go")
+			require.NoError(t, os.WriteFile(file, []byte(block(t, document, "go")+"\n"), 0o600))
+			formatted, err := exec.CommandContext(t.Context(), "gofmt", "-l", file).Output()
+			require.NoError(t, err)
+			require.Empty(t, string(formatted), "the program is not gofmt-ed")
 
-	cmd := exec.CommandContext(t.Context(), "go", "run", "./"+dir)
-	cmd.Env = append(os.Environ(), "EASEL_URL="+serve(t))
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
-	require.Contains(t, string(out), "completed")
-	require.Contains(t, string(out), "image/png")
+			cmd := exec.CommandContext(t.Context(), "go", "run", "./"+file)
+			cmd.Env = append(os.Environ(), "EASEL_URL="+serve(t))
+			out, err := cmd.CombinedOutput()
+			require.NoError(t, err, "%s", out)
+			require.Contains(t, string(out), "completed")
+			require.Contains(t, string(out), "image/png")
+			require.NotContains(t, string(out), "false")
+		})
+	}
 }
 
-var link = regexp.MustCompile(`\]\(([^)#\s]+)(#[^)]*)?\)`)
+var (
+	link = regexp.MustCompile(`\]\(([^)#\s]+)(#[^)]*)?\)`)
+	code = regexp.MustCompile("(?s)\n```.*?\n```") // a generic call looks like a link
+)
 
 // TestLinksLeadSomewhere follows every relative link of every document.
 func TestLinksLeadSomewhere(t *testing.T) {
@@ -103,7 +116,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 		}
 		text, err := os.ReadFile(path)
 		require.NoError(t, err)
-		for _, match := range link.FindAllStringSubmatch(string(text), -1) {
+		for _, match := range link.FindAllStringSubmatch(code.ReplaceAllString(string(text), ""), -1) {
 			if strings.Contains(match[1], ":") {
 				continue // another site
 			}

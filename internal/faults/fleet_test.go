@@ -62,6 +62,7 @@ type settings struct {
 	OnUnknown     string
 	SubmitTimeout time.Duration
 	Retention     time.Duration
+	Extra         string // lines of the configuration: further providers, then whole sections
 }
 
 func newFleet(t *testing.T, s settings) *fleet {
@@ -97,9 +98,10 @@ worker: {submit_timeout: %s, shutdown_timeout: %s, submit_concurrency: 64, poll_
 defaults: {timeout: 5m, retry_delay: 200ms}
 providers:
   - {name: sketch, use: sketch, base_url: %q, on_unknown: %s, concurrency: 64, options: %s}
+%s
 log: {level: info, format: json}
 `, f.redis.URL(), filepath.Join(f.dir, "data"), strings.TrimPrefix(f.apiURL, "http://"),
-		s.SubmitTimeout, s.SubmitTimeout+5*time.Second, server.URL, onUnknown, options), 0o600))
+		s.SubmitTimeout, s.SubmitTimeout+5*time.Second, server.URL, onUnknown, options, s.Extra), 0o600))
 	f.spawn("api")
 	f.api, err = client.Dial(f.apiURL, "")
 	require.NoError(t, err)

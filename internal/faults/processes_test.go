@@ -45,6 +45,9 @@ func TestThousandMixedJobs(t *testing.T) {
 	f.work(1)
 	f.workers[1].stop()
 	f.work(2)
+	for _, stopped := range f.workers[:2] {
+		require.Zero(t, stopped.cmd.ProcessState.ExitCode(), "a worker that is asked to stop has not failed")
+	}
 	jobs := f.awaitRest(ids, 3*patience)
 	f.requireBoughtOnce(jobs)
 	for i, id := range ids {

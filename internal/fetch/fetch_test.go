@@ -317,7 +317,7 @@ func TestFetchBounds(t *testing.T) {
 		body, err := exempt(t, Limits{}, server).Fetch(t.Context(), server.URL)
 		require.NoError(t, err)
 		_, err = io.ReadAll(body)
-		requireClass(t, err, classify.Network)
+		_ = requireClass(t, err, classify.Network)
 		_ = body.Close()
 	})
 
@@ -371,14 +371,14 @@ func TestFetchBounds(t *testing.T) {
 			w.Header().Set("X-Long", strings.Repeat("x", 2*maxHeader))
 		})
 		_, err := exempt(t, Limits{}, server).Fetch(t.Context(), server.URL)
-		requireClass(t, err, classify.Network)
+		_ = requireClass(t, err, classify.Network)
 	})
 
 	t.Run("compressed", func(t *testing.T) {
 		t.Parallel()
 		server := serve(t, func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Encoding", "gzip") })
 		_, err := exempt(t, Limits{}, server).Fetch(t.Context(), server.URL)
-		requireClass(t, err, classify.Server)
+		_ = requireClass(t, err, classify.Server)
 	})
 
 	t.Run("caller gives up", func(t *testing.T) {
@@ -391,7 +391,7 @@ func TestFetchBounds(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() { <-reached; cancel() }()
 		_, err := exempt(t, Limits{}, server).Fetch(ctx, server.URL)
-		requireClass(t, err, classify.Canceled)
+		_ = requireClass(t, err, classify.Canceled)
 	})
 }
 

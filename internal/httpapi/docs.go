@@ -153,13 +153,14 @@ func docsOperationOf(operation *huma.Operation) docsOperation {
 
 // contentOf shows a JSON schema, or the media type of anything else.
 func contentOf(content map[string]*huma.MediaType) template.HTML {
-	for _, mediaType := range slices.Sorted(maps.Keys(content)) {
-		if strings.HasSuffix(mediaType, "json") {
-			return typeOf(content[mediaType].Schema)
-		}
-		return template.HTML(template.HTMLEscapeString(mediaType))
+	if len(content) == 0 {
+		return ""
 	}
-	return ""
+	mediaType := slices.Min(slices.Collect(maps.Keys(content)))
+	if strings.HasSuffix(mediaType, "json") {
+		return typeOf(content[mediaType].Schema)
+	}
+	return template.HTML(template.HTMLEscapeString(mediaType))
 }
 
 // typeOf writes a schema in words, with links to the nouns in it.

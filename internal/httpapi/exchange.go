@@ -51,7 +51,7 @@ func (s *server) observe(next http.Handler) http.Handler {
 		}
 		defer func() {
 			broken := recover()
-			if broken != nil && broken != http.ErrAbortHandler {
+			if broken != nil && broken != http.ErrAbortHandler { //nolint:errorlint // a panic's value, which net/http compares so
 				s.Logger.Error("panic while serving a request", zap.String("request_id", x.id),
 					zap.String("route", route(r)), zap.Any("panic", broken), zap.StackSkip("stack", 1))
 				if response.status == 0 {

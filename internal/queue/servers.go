@@ -115,7 +115,7 @@ func (s *Servers) Run(ctx context.Context) error {
 	var started []*asynq.Server
 	var startErr error
 	for _, f := range families(s.cfg.Concurrency) {
-		server := s.build(f, handlers)
+		server := s.build(handlers, f)
 		if err := server.Start(run); err != nil {
 			startErr = fmt.Errorf("start %s server: %w", f.name, err)
 			break
@@ -133,7 +133,7 @@ func (s *Servers) Run(ctx context.Context) error {
 	return startErr
 }
 
-func (s *Servers) build(f family, handlers context.Context) *asynq.Server {
+func (s *Servers) build(handlers context.Context, f family) *asynq.Server {
 	return asynq.NewServerFromRedisClient(s.cfg.Client, asynq.Config{
 		Concurrency:              f.concurrency,
 		Queues:                   f.queues,

@@ -235,7 +235,7 @@ func randomWalk(f fixture) {
 	rapid.Check(f, func(t *rapid.T) {
 		require.NoError(t, f.redis.FlushAll(f.Context()).Err())
 		var held []*tasks.Job // as their holders know them, perhaps stale
-		any := func(t *rapid.T) *tasks.Job {
+		pick := func(t *rapid.T) *tasks.Job {
 			if len(held) == 0 {
 				t.Skip("no job yet")
 			}
@@ -271,7 +271,7 @@ func randomWalk(f fixture) {
 				}
 			},
 			"save": func(t *rapid.T) {
-				job := any(t)
+				job := pick(t)
 				if rapid.Bool().Draw(t, "stale") {
 					job = job.Clone()
 				}
@@ -280,14 +280,14 @@ func randomWalk(f fixture) {
 				expected(err)
 			},
 			"claim": func(t *rapid.T) {
-				_, err := f.store.Claim(f.Context(), any(t).MainTask(0), time.Minute)
+				_, err := f.store.Claim(f.Context(), pick(t).MainTask(0), time.Minute)
 				expected(err)
 			},
-			"touch":   func(t *rapid.T) { expected(f.store.Touch(f.Context(), []string{any(t).ID}, time.Minute)) },
+			"touch":   func(t *rapid.T) { expected(f.store.Touch(f.Context(), []string{pick(t).ID}, time.Minute)) },
 			"overdue": func(t *rapid.T) { _, err := f.store.Overdue(f.Context(), 2, time.Minute); expected(err) },
 			"expired": func(t *rapid.T) { _, err := f.store.Expired(f.Context(), 2, time.Minute); expected(err) },
-			"bury":    func(t *rapid.T) { expected(f.store.Tombstone(f.Context(), any(t))) },
-			"purge":   func(t *rapid.T) { expected(f.store.Purge(f.Context(), any(t).ID)) },
+			"bury":    func(t *rapid.T) { expected(f.store.Tombstone(f.Context(), pick(t))) },
+			"purge":   func(t *rapid.T) { expected(f.store.Purge(f.Context(), pick(t).ID)) },
 		})
 		requireConsistent(t, f.Context(), f.redis)
 	})

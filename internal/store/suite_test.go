@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -147,7 +148,7 @@ func (f fixture) purge(job *tasks.Job) {
 func (f fixture) score(index, id string) time.Time {
 	f.Helper()
 	score, err := f.redis.ZScore(f.Context(), index, id).Result()
-	if err == redis.Nil {
+	if errors.Is(err, redis.Nil) {
 		return time.Time{}
 	}
 	require.NoError(f, err)
@@ -155,7 +156,7 @@ func (f fixture) score(index, id string) time.Time {
 }
 
 // requireConsistent compares every index and counter with the records.
-func requireConsistent(t require.TestingT, ctx context.Context, rdb *redis.Client) {
+func requireConsistent(t require.TestingT, ctx context.Context, rdb *redis.Client) { //nolint:revive // the test comes first, as in require
 	open, purge := map[string]bool{}, map[string]bool{}
 	counts := map[string]int64{}
 	lists := map[string]map[string]bool{}

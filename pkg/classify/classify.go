@@ -111,7 +111,7 @@ func Classify(err error) Info {
 // ClassifySubmit is [Classify] for the error of a paid call by a maker that
 // cannot be relied upon to know what was sent: what may have reached the
 // provider is an [UnknownOutcome].
-func ClassifySubmit(err error) Info {
+func ClassifySubmit(err error) Info { //nolint:revive // it is named after Classify, beside which it stands
 	info := Classify(err)
 	var typed *Error
 	known := errors.As(err, &typed) && typed.Class != ""

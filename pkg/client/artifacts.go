@@ -16,7 +16,7 @@ type Artifact struct {
 
 // OpenArtifact opens the artifact of a job at that index. The caller closes it.
 func (c *Client) OpenArtifact(ctx context.Context, jobID string, index int) (*Artifact, error) {
-	response, _, err := c.do(ctx, call{
+	response, _, err := c.do(ctx, call{ //nolint:bodyclose // the caller closes it, as the artifact
 		method: http.MethodGet, path: []string{"v1", "jobs", jobID, "artifacts", strconv.Itoa(index)},
 		header: http.Header{"Accept": {"*/*"}}, repeatable: true,
 	})

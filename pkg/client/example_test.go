@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -27,11 +26,11 @@ func demoServer() *httptest.Server {
 		if json.NewDecoder(r.Body).Decode(&draft); string(draft.InputData) == "{}" {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusUnprocessableEntity)
-			io.WriteString(w, `{"code":"invalid_request","errors":[{"pointer":"#/input_data/prompt","detail":"is required"}]}`)
+			_, _ = io.WriteString(w, `{"code":"invalid_request","errors":[{"pointer":"#/input_data/prompt","detail":"is required"}]}`)
 			return
 		}
 		w.WriteHeader(http.StatusAccepted)
-		io.WriteString(w, job(1, "queued", 0))
+		_, _ = io.WriteString(w, job(1, "queued", 0))
 	})
 	mux.HandleFunc("GET /v1/jobs/job_1/events", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintf(w, "event: job\nid: 2\ndata: %s\n\n", job(2, "processing", 40))
@@ -39,7 +38,7 @@ func demoServer() *httptest.Server {
 	})
 	mux.HandleFunc("GET /v1/jobs/job_1/artifacts/0", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "image/png")
-		io.WriteString(w, "a picture")
+		_, _ = io.WriteString(w, "a picture")
 	})
 	return httptest.NewServer(mux)
 }
@@ -52,30 +51,30 @@ func Example() {
 
 	c, err := client.Dial(server.URL, os.Getenv("EASEL_TOKEN"))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	job, err := c.Enqueue(ctx, tasks.Draft{
 		FeatureType: tasks.TextToImage,
 		InputData:   json.RawMessage(`{"prompt":"a harbour at dawn"}`),
 	})
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(job.ID, job.Status)
 
 	job, err = c.Wait(ctx, job.ID)
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	for _, a := range job.Result.Artifacts {
 		file, err := c.OpenArtifact(ctx, job.ID, a.Index)
 		if err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 		raw, err := io.ReadAll(file)
 		file.Close()
 		if err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 		fmt.Printf("%s, %d bytes\n", file.MediaType, len(raw))
 	}
@@ -91,11 +90,11 @@ func ExampleClient_Watch() {
 
 	c, err := client.Dial(server.URL, "")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	for job, err := range c.Watch(context.Background(), "job_1") {
 		if err != nil {
-			log.Fatal(err)
+			panic(err)
 		}
 		fmt.Printf("%s %.0f%%\n", job.Status, *job.Progress.Percent)
 	}
@@ -111,7 +110,7 @@ func ExampleProblem() {
 
 	c, err := client.Dial(server.URL, "")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	_, err = c.Enqueue(context.Background(), tasks.Draft{
 		FeatureType: tasks.TextToImage, InputData: json.RawMessage(`{}`),
@@ -133,13 +132,13 @@ func ExampleWithIdempotencyKey() {
 
 	c, err := client.Dial(server.URL, "")
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	job, err := c.Enqueue(context.Background(), tasks.Draft{
 		FeatureType: tasks.TextToImage, InputData: json.RawMessage(`{"prompt":"a harbour"}`),
 	}, client.WithIdempotencyKey("order-42"))
 	if err != nil {
-		log.Fatal(err)
+		panic(err)
 	}
 	fmt.Println(job.ID)
 	// Output:

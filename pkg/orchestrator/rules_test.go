@@ -158,3 +158,20 @@ func TestResubmitIsTheOperatorsChoice(t *testing.T) {
 	require.Equal(t, tasks.Unresolved, job.State)
 	require.Equal(t, w.engine.Limits.Resubmits, job.Resubmits)
 }
+
+// TestPassedStepDoesNothing delivers a poll again whose step the job has passed:
+// the provider is not asked, and the chain of polls does not fork.
+func TestPassedStepDoesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pending, pending, pending)
+	job := w.accept(Entry{Draft: draft()})
+	w.step() // submit
+	stale := w.get(job.ID).MainTask(0)
+	w.step() // the poll
+	before := w.get(job.ID)
+	asked := len(w.provider.script)
+	require.Equal(t, Done, w.engine.Handle(context.Background(), stale))
+	require.Len(t, w.provider.script, asked)
+	require.Equal(t, before.Version, w.get(job.ID).Version)
+	require.Len(t, w.queue.tasks, 1)
+}

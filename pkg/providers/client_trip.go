@@ -54,7 +54,7 @@ func (c *Client) roundTrip(ctx context.Context, call Call, target *url.URL) (*ro
 	}
 	// Not an http.Client: its redirects and its errors, which quote URLs, are
 	// what this package is there to avoid.
-	trip.response, err = transport.RoundTrip(req)
+	trip.response, err = transport.RoundTrip(req) //nolint:bodyclose // whoever reads the answer closes it
 	if err != nil {
 		return nil, trip.failed(err)
 	}

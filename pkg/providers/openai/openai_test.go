@@ -497,3 +497,27 @@ func TestOptions(t *testing.T) {
 	require.Equal(t, "proj-1", got.Header.Get("OpenAI-Project"))
 	require.Equal(t, "b64_json", fields(t, got)["response_format"])
 }
+
+// A busy account makes more videos than one page holds before a lost one is
+// looked for.
+func TestFindReadsFurtherPages(t *testing.T) {
+	t.Parallel()
+	sent := time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
+	clip := func(id, prompt string, after time.Duration) string {
+		return fmt.Sprintf(`{"id":%q,"model":"sora-2","status":"queued","created_at":%d,"prompt":%q}`, id, sent.Add(after).Unix(), prompt)
+	}
+	pages := map[string]string{
+		"":        clip("video_3", "a boat", 2*time.Second) + `],"has_more":true`,
+		"video_3": clip("video_2", "a kite", time.Second) + "," + clip("video_1", "a tree", time.Second) + `],"has_more":true`,
+		"video_1": clip("video_0", "a kite", -time.Hour) + `],"has_more":true`,
+	}
+	double := providertest.NewDouble(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, `{"data":[`+pages[r.URL.Query().Get("after")]+`}`)
+	})
+	st, err := at(t, double.URL).Find(t.Context(), providers.Lost{
+		SentAt: sent, Request: request(tasks.TextToVideo, "sora-2", map[string]any{"prompt": "a kite"}),
+	})
+	require.NoError(t, err)
+	require.Equal(t, "video_2", st.RemoteID)
+	require.Len(t, double.Requests(), 3, "no further than the submission")
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -123,6 +124,7 @@ func pollAfter(header http.Header) time.Duration {
 
 const (
 	listSize  = 100
+	listPages = 50
 	clockSkew = 2 * time.Minute  // between our clock and the provider's
 	findSpan  = 15 * time.Minute // a submission that took longer is given up
 )
@@ -135,24 +137,46 @@ func (p *Provider) Find(ctx context.Context, lost providers.Lost) (providers.Sta
 	if req.Feature != tasks.TextToVideo && req.Feature != tasks.ImageToVideo {
 		return providers.Status{}, fmt.Errorf("%s leaves no trace to look up: %w", req.Feature, errors.ErrUnsupported)
 	}
-	var list videoList
-	reply, err := p.client.JSON(ctx, providers.Call{
-		URL: "/videos", Query: url.Values{"limit": {strconv.Itoa(listSize)}, "order": {"desc"}},
-	}, nil, &list)
+	list, header, err := p.listSince(ctx, lost.SentAt.Add(-clockSkew))
 	if classify.Classify(err).Status == http.StatusNotFound || classify.Classify(err).Status == http.StatusMethodNotAllowed {
 		return providers.Status{}, fmt.Errorf("the server has no list: %w", errors.Join(errors.ErrUnsupported, err))
 	}
 	if err != nil {
 		return providers.Status{}, err
 	}
-	if list.Data == nil {
-		return providers.Status{}, p.client.Strange(false, "the answer has no list")
-	}
 	found, err := p.match(*list.Data, list.HasMore, lost)
 	if err != nil {
 		return providers.Status{}, err
 	}
-	return p.videoStatus(found, reply.Header, false)
+	return p.videoStatus(found, header, false)
+}
+
+// listSince lists the videos, newest first, page by page until they are older
+// than the time given. HasMore says that it stopped before. A busy account makes
+// more videos than one page holds in the second before a lost one is looked for.
+func (p *Provider) listSince(ctx context.Context, since time.Time) (videoList, http.Header, error) {
+	all := videoList{Data: &[]video{}}
+	query := url.Values{"limit": {strconv.Itoa(listSize)}, "order": {"desc"}}
+	for page := 1; ; page++ {
+		var list videoList
+		reply, err := p.client.JSON(ctx, providers.Call{URL: "/videos", Query: query}, nil, &list)
+		if err != nil {
+			return videoList{}, nil, err
+		}
+		if list.Data == nil {
+			return videoList{}, nil, p.client.Strange(false, "the answer has no list")
+		}
+		*all.Data = append(*all.Data, *list.Data...)
+		all.HasMore = list.HasMore
+		if !list.HasMore || len(*list.Data) == 0 || page == listPages {
+			return all, reply.Header, nil
+		}
+		last := (*list.Data)[len(*list.Data)-1]
+		if time.Unix(int64(last.CreatedAt), 0).Before(since) || last.ID == query.Get("after") {
+			return all, reply.Header, nil // old enough, or the server has no pages
+		}
+		query.Set("after", last.ID)
+	}
 }
 
 // match picks the one video that the submission can have become.
@@ -172,7 +196,8 @@ func (p *Provider) match(list []video, hasMore bool, lost providers.Lost) (video
 		if v.Prompt == nil {
 			return video{}, p.client.Strange(false, "the list does not say what was asked for")
 		}
-		if resembles(v, lost.Request) {
+		known := slices.ContainsFunc(fitting, func(f video) bool { return f.ID == v.ID }) // pages overlap while the list grows
+		if !known && resembles(v, lost.Request) {
 			fitting = append(fitting, v)
 		}
 	}

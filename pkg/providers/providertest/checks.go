@@ -118,7 +118,7 @@ func checkRefusal(t testing.TB, a Adapter) {
 	refused := a.reply(t, "refused.http")
 	err := c.submit(t.Context(), refused.ServeHTTP)
 	if err != nil && classify.Classify(err).Class == classify.ContentPolicy {
-		requireTyped(t, err, "refused.http")
+		_ = requireTyped(t, err, "refused.http")
 		return
 	}
 	require.True(t, c.polls, "refused.http: a submission is refused by moderation, and the class is ContentPolicy (%v)", err)
@@ -327,7 +327,7 @@ func checkStrange(t testing.TB, a Adapter) {
 	err := c.poll(t.Context(), a.reply(t, "strange.http").ServeHTTP)
 	require.Error(t, err, "a state that nobody documented is not Running")
 	require.NotEqual(t, classify.NotFound, classify.Classify(err).Class, "it is not gone either")
-	requireTyped(t, err, "strange.http")
+	_ = requireTyped(t, err, "strange.http")
 }
 
 func checkUnreachable(t testing.TB, a Adapter) {

@@ -167,12 +167,6 @@ func (a Adapter) reply(t testing.TB, name string) Reply {
 	return MustReply(t, a.Replies, name)
 }
 
-// has reports whether there is a file of that name.
-func (a Adapter) has(name string) bool {
-	_, err := fs.Stat(a.Replies, name)
-	return err == nil
-}
-
 // submitted is the provider's answer to an accepted submission, at a double.
 func (a Adapter) submitted(t testing.TB) (providers.Provider, *Double, providers.Status) {
 	t.Helper()

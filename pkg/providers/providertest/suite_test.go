@@ -50,7 +50,7 @@ func decodeError(_ int, _ http.Header, body []byte) *classify.Error {
 		Error struct{ Code, Message string }
 	}
 	if json.Unmarshal(body, &reply) != nil || reply.Error.Message == "" {
-		return nil
+		return nil //nolint:nilerr // a body in no known form says nothing
 	}
 	return &classify.Error{Code: reply.Error.Code, Message: reply.Error.Message}
 }

@@ -8,7 +8,7 @@ import (
 	"image/jpeg"
 	"image/png"
 
-	_ "golang.org/x/image/webp"
+	_ "golang.org/x/image/webp" // so that given pictures may be WebP
 
 	"github.com/easel-jobs/easel/pkg/providers/sketch/render"
 	"github.com/easel-jobs/easel/pkg/tasks"

@@ -324,7 +324,7 @@ func (p *Provider) failure(said *problem) *classify.Error {
 func decodeError(_ int, _ http.Header, body []byte) *classify.Error {
 	var said problemBody
 	if json.Unmarshal(body, &said) != nil || said.Error == nil || said.Error.Code == "" {
-		return nil
+		return nil //nolint:nilerr // a body in no known form says nothing: the status does
 	}
 	return &classify.Error{
 		Code: said.Error.Code, Message: said.Error.Message, Field: said.Error.Field,
