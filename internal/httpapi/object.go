@@ -55,8 +55,11 @@ func token(name string) string {
 	if runes := []rune(name); len(runes) > 64 {
 		name = string(runes[:64]) + "…"
 	}
-	return url.PathEscape(strings.NewReplacer("~", "~0", "/", "~1").Replace(name))
+	return url.PathEscape(pointerEscapes.Replace(name))
 }
+
+// pointerEscapes are those of RFC 6901 §3.
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 func (o *object) text(name string, into *string) {
 	if raw, there := o.member(name); there {

@@ -489,14 +489,15 @@ func (e *Engine) stored(number int, artifacts []tasks.Artifact, warnings []tasks
 
 // copyFailed records that outputs could not be copied. Within the copy budget
 // the step is kept and asynq tries again; beyond it the job fails, and what the
-// provider made is looked for again now and then.
-func (e *Engine) copyFailed(step int64, number int, failure *tasks.Failure, expired bool) move {
+// provider made is looked for again now and then. Costs is how much of the
+// budget the failure takes.
+func (e *Engine) copyFailed(step int64, number int, failure *tasks.Failure, expired bool, costs int) move {
 	return func(job *tasks.Job, now time.Time) error {
 		s := job.Submission(number)
 		if job.Step != step || s == nil || !s.Live() {
 			return errUnchanged
 		}
-		s.Copies++
+		s.Copies += costs
 		s.Error = failure
 		job.Crashes = 0
 		if expired && s.RemoteID != "" && s.Copies < e.Limits.Copies {

@@ -40,8 +40,7 @@ func (e *Engine) finalize(ctx context.Context, job *tasks.Job) Outcome {
 	started := time.Now()
 	artifacts, err := e.copyOutputs(copyCtx, job, s)
 	if err != nil {
-		info := classify.Classify(err)
-		return e.record(ctx, job, e.copyFailed(job.Step, s.Number, tasks.NewFailure(err, e.Store.Now()), info.Class == classify.NotFound))
+		return e.record(ctx, job, e.notCopied(job.Step, s.Number, tasks.NewFailure(err, e.Store.Now())))
 	}
 	outcome := e.record(ctx, job, e.stored(s.Number, artifacts, fewerThanAsked(job, len(artifacts))))
 	e.Observer.StageTook("copy", job, time.Since(started))
@@ -51,6 +50,20 @@ func (e *Engine) finalize(ctx context.Context, job *tasks.Job) Outcome {
 		}
 	}
 	return outcome
+}
+
+// notCopied says what a failed copy means. What the provider made is no media
+// at all: its generation has failed. What may not be fetched, or is too large,
+// will not become otherwise by trying again. All else is tried again.
+func (e *Engine) notCopied(step int64, number int, failure *tasks.Failure) move {
+	switch failure.Class {
+	case classify.GenerationFailed:
+		return e.remoteFailed(number, failure)
+	case classify.Validation:
+		return e.copyFailed(step, number, failure, false, e.Limits.Copies)
+	default:
+		return e.copyFailed(step, number, failure, failure.Class == classify.NotFound, 1)
+	}
 }
 
 func succeededOne(job *tasks.Job, copies int) *tasks.Submission {

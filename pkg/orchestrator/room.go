@@ -26,6 +26,8 @@ type gate struct {
 	waiting int
 	until   time.Time     // the provider has asked us to stay away
 	line    time.Time     // when the last in line was told to come back
+	again   time.Time     // likewise, of those who had waited before
+	well    int           // submissions taken since the provider asked for less
 	took    time.Duration // by a call, on average
 	freed   chan struct{}
 }
@@ -95,7 +97,11 @@ func (r *room) enter(ctx context.Context, provider string, places int, returned 
 func (g *gate) comeBackIn(places int, returned bool, now time.Time) time.Duration {
 	open := later(g.until, now)
 	if returned {
-		return open.Sub(now) + returnsAfter
+		g.again = later(g.again, open.Add(returnsAfter)).Add(g.took / time.Duration(places))
+		if g.again.Sub(open) > longestLine {
+			g.again = open.Add(longestLine)
+		}
+		return g.again.Sub(now)
 	}
 	g.line = later(g.line, open).Add(g.took / time.Duration(places))
 	if g.line.Sub(open) > longestLine {
@@ -119,10 +125,25 @@ func (r *room) leaver(g *gate) func() {
 	}
 }
 
-// stayAway keeps everybody out until the time that the provider named.
+// isolated is how many submissions a provider must have taken since it last
+// asked for less, for the next such answer to concern its own job only.
+const isolated = 3
+
+// stayAway keeps everybody out until the time that the provider named. A single
+// refusal among submissions that are taken shuts nobody else out.
 func (r *room) stayAway(provider string, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	g := r.gate(provider)
-	g.until = later(g.until, until)
+	if g.well < isolated {
+		g.until = later(g.until, until)
+	}
+	g.well = 0
+}
+
+// took notes that the provider took a submission.
+func (r *room) took(provider string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gate(provider).well++
 }

@@ -253,6 +253,7 @@ func (e *Engine) called(job *tasks.Job, provider, call string, err error, starte
 	if call == "submit" {
 		e.Observer.StageTook("submit", job, took)
 		if err == nil {
+			e.room.took(provider)
 			e.recovered(provider)
 		}
 	}

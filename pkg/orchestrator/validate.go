@@ -129,9 +129,9 @@ func (e *Engine) validateWebhook(invalid *InvalidError, url string) {
 }
 
 // escapePointer escapes one reference token of a JSON pointer (RFC 6901 §3).
-func escapePointer(token string) string {
-	return strings.NewReplacer("~", "~0", "/", "~1").Replace(token)
-}
+func escapePointer(token string) string { return pointerEscapes.Replace(token) }
+
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // choose picks the provider and model for a request: the one that it names,
 // else by capability and health.
