@@ -184,3 +184,25 @@ func TestGoneReceiverIsToldNoMore(t *testing.T) {
 	require.Equal(t, tasks.DeliveryFailed, job.Outbox[0].State)
 	require.Len(t, w.notifier.received, 1)
 }
+
+// TestRunAtIsNotBefore accepts a job for later: it is queued until then, its time
+// counts from then, and an operator's "run" takes it at once.
+func TestRunAtIsNotBefore(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 1, 2, 4, 0, 0, 0, time.UTC)
+	d := draft()
+	d.RunAt = &at
+	w := newWorld(t, atOnce)
+	job := w.accept(Entry{Draft: d})
+	require.Equal(t, tasks.Queued, job.State)
+	require.Equal(t, at.Add(job.Request.Timeout), job.Deadline)
+	done := w.run(job.ID)
+	require.Equal(t, tasks.Completed, done.State)
+	require.False(t, done.StartedAt.Before(at))
+
+	w = newWorld(t, atOnce)
+	job = w.accept(Entry{Draft: d})
+	_, err := w.engine.RunTask(t.Context(), job.ID+":1:0")
+	require.NoError(t, err)
+	require.True(t, w.run(job.ID).StartedAt.Before(at))
+}
