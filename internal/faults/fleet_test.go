@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -88,21 +87,20 @@ func newFleet(t *testing.T, s settings) *fleet {
 	if onUnknown == "" {
 		onUnknown = "hold"
 	}
-	f.apiURL = "http://" + freeAddress(t)
 	f.config = filepath.Join(f.dir, "easel.yaml")
 	require.NoError(t, os.WriteFile(f.config, fmt.Appendf(nil, `
 redis: {url: %q}
 data_dir: %q
-api: {listen: %q}
+api: {listen: "127.0.0.1:0"}
 worker: {submit_timeout: %s, shutdown_timeout: %s, submit_concurrency: 64, poll_concurrency: 32}
 defaults: {timeout: 5m, retry_delay: 200ms}
 providers:
   - {name: sketch, use: sketch, base_url: %q, on_unknown: %s, concurrency: 64, options: %s}
 %s
 log: {level: info, format: json}
-`, f.redis.URL(), filepath.Join(f.dir, "data"), strings.TrimPrefix(f.apiURL, "http://"),
+`, f.redis.URL(), filepath.Join(f.dir, "data"),
 		s.SubmitTimeout, s.SubmitTimeout+5*time.Second, server.URL, onUnknown, options, s.Extra), 0o600))
-	f.spawn("api")
+	f.apiURL = "http://" + f.spawn("api").address(t, "api is listening")
 	f.api, err = client.Dial(f.apiURL, "")
 	require.NoError(t, err)
 	f.awaitReady()
@@ -173,11 +171,25 @@ func (f *fleet) awaitReady() {
 	}, time.Minute, 50*time.Millisecond, "the API does not get ready")
 }
 
-func freeAddress(t *testing.T) string {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().String()
+// address is where the process listens, as its log says: a port that a test
+// had looked for itself might be somebody else's by now.
+func (p *process) address(t *testing.T, message string) string {
+	t.Helper()
+	var found string
+	require.Eventually(t, func() bool {
+		log, err := os.ReadFile(p.log)
+		if err != nil {
+			return false
+		}
+		for line := range strings.Lines(string(log)) {
+			var entry struct{ Message, Address string }
+			if json.Unmarshal([]byte(line), &entry) == nil && entry.Message == message {
+				found = entry.Address
+			}
+		}
+		return found != ""
+	}, time.Minute, 20*time.Millisecond, "%s never said %q", p.name, message)
+	return found
 }
 
 // enqueue accepts jobs whose drafts make returns, and returns their ids.

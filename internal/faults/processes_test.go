@@ -167,8 +167,8 @@ func TestRedisKilled(t *testing.T) {
 func TestWaitingCostsNothing(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, settings{})
-	metrics := freeAddress(t)
-	f.work(1, "EASEL_METRICS_LISTEN="+metrics, "GOGC=10")
+	f.work(1, "EASEL_METRICS_LISTEN=127.0.0.1:0", "GOGC=10")
+	metrics := f.workers[0].address(t, "metrics")
 	waiting := func(n int) {
 		f.enqueue(n, func(int) tasks.Draft { return noop(`{"sync":false,"never":true}`) })
 	}

@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -163,6 +165,25 @@ func toldAt(url, simulate string) tasks.Draft {
 // less a tenth to spread them, less what a task may come early.
 const firstRetry = 3 * time.Second
 
+// reservedAddress is an address where nobody answers, and nobody else can be,
+// until the listener is opened: its socket is bound and does not listen yet.
+func reservedAddress(t *testing.T) (address string, open func() net.Listener) {
+	t.Helper()
+	socket, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	require.NoError(t, err)
+	file := os.NewFile(uintptr(socket), "reserved")
+	t.Cleanup(func() { _ = file.Close() })
+	require.NoError(t, syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	bound, err := syscall.Getsockname(socket)
+	require.NoError(t, err)
+	return fmt.Sprintf("127.0.0.1:%d", bound.(*syscall.SockaddrInet4).Port), func() net.Listener {
+		require.NoError(t, syscall.Listen(socket, 128))
+		listener, err := net.FileListener(file)
+		require.NoError(t, err)
+		return listener
+	}
+}
+
 // TestWebhookReceivers tells receivers that fail in every way that the waits
 // between tries allow to see.
 func TestWebhookReceivers(t *testing.T) {
@@ -193,7 +214,7 @@ func TestWebhookReceivers(t *testing.T) {
 	})
 	here := httptest.NewServer(r)
 	t.Cleanup(here.Close)
-	late := freeAddress(t)
+	late, open := reservedAddress(t)
 	f := newFleet(t, delivering(here.URL, away.URL, "http://"+late))
 	f.work(1)
 
@@ -214,8 +235,7 @@ func TestWebhookReceivers(t *testing.T) {
 	require.Nil(t, d.LastStatus)
 	require.NotEmpty(t, d.LastError)
 	require.NotContains(t, d.LastError, late, "a URL may hold a secret")
-	listener, err := net.Listen("tcp", late)
-	require.NoError(t, err)
+	listener := open()
 	up := &http.Server{Handler: r, ReadHeaderTimeout: time.Minute}
 	serving := make(chan error, 1)
 	go func() { serving <- up.Serve(listener) }()
