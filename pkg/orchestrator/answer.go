@@ -35,7 +35,7 @@ func (e *Engine) accepted(number int, event tasks.Event, st providers.Status, ou
 		}
 		job.Warnings = append(job.Warnings, st.Warnings...)
 		if st.State == providers.Succeeded {
-			markSucceeded(job, s, st, outputs, now)
+			e.markSucceeded(job, s, st, outputs, now)
 		}
 		job.Crashes = 0
 		return e.goOn(job, s, event, now)
@@ -73,11 +73,18 @@ func (e *Engine) goOn(job *tasks.Job, s *tasks.Submission, event tasks.Event, no
 }
 
 // markSucceeded notes that the provider is done and where the outputs lie.
-func markSucceeded(job *tasks.Job, s *tasks.Submission, st providers.Status, outputs []tasks.Output, now time.Time) {
+func (e *Engine) markSucceeded(job *tasks.Job, s *tasks.Submission, st providers.Status, outputs []tasks.Output, now time.Time) {
 	s.Succeeded, s.Outputs, s.Copies, s.Blips = true, outputs, 0, 0
 	s.GoneSince = time.Time{}
 	if len(st.Data) > 0 {
 		s.Data, _ = json.Marshal(st.Data) // plain decoded JSON always encodes
+	}
+	if len(s.Data) > e.Limits.OutputData {
+		s.Data = nil
+		job.Warnings = append(job.Warnings, tasks.Warning{
+			Code:    "output_dropped",
+			Message: fmt.Sprintf("the provider's output beside its files was larger than %d bytes", e.Limits.OutputData),
+		})
 	}
 	if a := job.Attempt(s.Attempt); a != nil {
 		a.DoneAt = now
@@ -401,7 +408,7 @@ func (e *Engine) succeeded(number int, st providers.Status, outputs []tasks.Outp
 			return err
 		}
 		job.Warnings = append(job.Warnings, st.Warnings...)
-		markSucceeded(job, s, st, outputs, now)
+		e.markSucceeded(job, s, st, outputs, now)
 		s.Polls++
 		job.Crashes = 0
 		e.replan(job, now)

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -205,4 +206,17 @@ func TestRunAtIsNotBefore(t *testing.T) {
 	_, err := w.engine.RunTask(t.Context(), job.ID+":1:0")
 	require.NoError(t, err)
 	require.True(t, w.run(job.ID).StartedAt.Before(at))
+}
+
+// TestLargeOutputStaysOutOfTheRecord drops what a provider says beside its files
+// when it is more than a record should hold.
+func TestLargeOutputStaysOutOfTheRecord(t *testing.T) {
+	t.Parallel()
+	large := finished
+	large.status.Data = map[string]any{"log": strings.Repeat("x", DefaultLimits().OutputData)}
+	w := newWorld(t, pending, large)
+	job := w.run(w.accept(Entry{Draft: draft()}).ID)
+	require.Equal(t, tasks.Completed, job.State)
+	require.Empty(t, job.Result.Output)
+	require.Equal(t, "output_dropped", job.Warnings[0].Code)
 }
