@@ -85,6 +85,7 @@ func TestHostileWebhookURLs(t *testing.T) {
 	t.Parallel()
 	s := serveOn(t)
 	s.submit(`{"prompt":"x"}`) // the queues exist from here on
+	s.awaitQuiet()
 	before := s.traces()
 	for name, url := range map[string]string{
 		"plain http":        "http://example.com/hook",
@@ -234,6 +235,7 @@ func TestHostileCallersOfALocalServer(t *testing.T) {
 	t.Parallel()
 	s := serveOn(t)
 	s.submit(`{"prompt":"x"}`) // the queues exist from here on
+	s.awaitQuiet()
 	before := s.traces()
 	call := func(host string, header ...string) (int, string) {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/v1/jobs",
@@ -325,6 +327,7 @@ func TestHostileBodies(t *testing.T) {
 		{"a longer body", prompt(strings.Repeat("x", 33<<20)), 413, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			s.awaitQuiet()
 			before := s.traces()
 			var start, end runtime.MemStats
 			runtime.ReadMemStats(&start)

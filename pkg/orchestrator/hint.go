@@ -31,7 +31,7 @@ func (e *Engine) Hint(ctx context.Context, provider, jobID, token string, header
 	if !ok {
 		return ErrNotFound
 	}
-	hint, err := reader.ReadWebhook(header, body)
+	hint, err := reader.ReadWebhook(ctx, header, body)
 	if err != nil {
 		return ErrNotFound
 	}

@@ -195,7 +195,7 @@ func TestResolveCreatedPollsTheID(t *testing.T) {
 // hinted makes the scripted provider one whose webhooks can be read.
 type hinted struct{ *scripted }
 
-func (hinted) ReadWebhook(_ http.Header, body []byte) (providers.Hint, error) {
+func (hinted) ReadWebhook(_ context.Context, _ http.Header, body []byte) (providers.Hint, error) {
 	return providers.Hint{RemoteID: string(body)}, nil
 }
 

@@ -67,8 +67,9 @@ type Finder interface {
 type WebhookReader interface {
 	// ReadWebhook verifies the post where the provider signs it and says
 	// which remote id it is about. What else it says is not believed: it is a
-	// hint to poll now.
-	ReadWebhook(header http.Header, body []byte) (Hint, error)
+	// hint to poll now. The context bounds the fetch of a provider's public
+	// keys, which the adapter keeps.
+	ReadWebhook(ctx context.Context, header http.Header, body []byte) (Hint, error)
 }
 
 // A Downloader fetches outputs that a plain GET without credentials cannot.

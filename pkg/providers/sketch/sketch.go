@@ -218,7 +218,7 @@ func (p finding) ListLag() time.Duration { return 0 }
 // ReadWebhook implements [providers.WebhookReader]. Where the service is
 // elsewhere and no secret is configured the signature cannot be checked, which
 // is no harm: what a webhook says is not believed.
-func (p *Provider) ReadWebhook(header http.Header, body []byte) (providers.Hint, error) {
+func (p *Provider) ReadWebhook(_ context.Context, header http.Header, body []byte) (providers.Hint, error) {
 	secret := p.config.WebhookSecret.Reveal()
 	if p.local != nil {
 		secret = p.local.service.config.WebhookSecret

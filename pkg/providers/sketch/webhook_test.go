@@ -71,7 +71,7 @@ func TestWebhooks(t *testing.T) {
 			events := map[string]bool{}
 			for range test.posts {
 				got := next(t, posts)
-				hint, err := p.(providers.WebhookReader).ReadWebhook(got.header, got.body)
+				hint, err := p.(providers.WebhookReader).ReadWebhook(t.Context(), got.header, got.body)
 				if !test.genuine {
 					require.Equal(t, classify.Authentication, classOf(err), "a forged webhook is not believed: %v", err)
 					continue
@@ -111,7 +111,7 @@ func TestReadWebhookRefuses(t *testing.T) {
 	require.NoError(t, err)
 	got := next(t, posts)
 	read := func(header http.Header, body []byte) error {
-		_, err := p.(providers.WebhookReader).ReadWebhook(header, body)
+		_, err := p.(providers.WebhookReader).ReadWebhook(t.Context(), header, body)
 		return err
 	}
 	require.NoError(t, read(got.header, got.body))
