@@ -37,6 +37,9 @@ func standAlone(dir string) error {
 	cfg := config.Default()
 	cfg.DataDir = dir
 	cfg.API.Listen, cfg.Dashboard.Listen = "127.0.0.1:0", "127.0.0.1:0"
+	// A job that is killed between its intent and the provider's answer is
+	// known to be absent only once its call cannot be under way any more.
+	cfg.Worker.SubmitTimeout, cfg.Worker.ShutdownTimeout = 10*time.Second, 15*time.Second
 	cfg.Providers[0].Options = map[string]any{"min_duration_ms": 3000, "max_duration_ms": 4000}
 	running, err := Up(context.Background(), cfg, UpOptions{Log: zap.NewNop()})
 	if err != nil {
