@@ -19,6 +19,7 @@ import (
 
 	"github.com/easel-jobs/easel/pkg/classify"
 	"github.com/easel-jobs/easel/pkg/orchestrator"
+	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
 // The codes of errors that are ours.
@@ -33,40 +34,39 @@ const (
 // measuring it afterwards. Headers of pictures fit, even with a colour profile.
 const headSize = 256 << 10
 
-// Put implements [orchestrator.Artifacts]. A key that ends in ".*" gets the
-// extension of what was found. Zero limit: any size.
+// Put implements [orchestrator.Artifacts].
 //
 // What r fails with is passed on; a failure of storage is of class
 // classify.Server, so that it is tried again.
-func (s *Store) Put(ctx context.Context, key, claimedType string, r io.Reader, limit int64) (orchestrator.Stored, error) {
+func (s *Store) Put(ctx context.Context, key, claimedType string, r io.Reader, limit int64) (tasks.Artifact, error) {
 	src, err := newSource(r, limit)
 	if err != nil {
-		return orchestrator.Stored{}, fmt.Errorf("read %s: %w", key, err)
+		return tasks.Artifact{}, fmt.Errorf("read %s: %w", key, err)
 	}
 	mediaType, err := mediaTypeOf(src.head, claimedType)
 	if err != nil {
-		return orchestrator.Stored{}, fmt.Errorf("check %s: %w", key, err)
+		return tasks.Artifact{}, fmt.Errorf("check %s: %w", key, err)
 	}
 	if stem, ok := strings.CutSuffix(key, ".*"); ok {
 		key = stem + Extension(mediaType)
 	}
 	if err := s.write(ctx, key, mediaType, src); err != nil {
-		return orchestrator.Stored{}, err
+		return tasks.Artifact{}, err
 	}
-	stored := orchestrator.Stored{
+	stored := tasks.Artifact{
 		Key: key, Kind: kindOf(mediaType, claimedType), MediaType: mediaType,
 		Bytes: src.read, SHA256: hex.EncodeToString(src.hash.Sum(nil)),
 	}
-	m := s.measure(ctx, key, mediaType, src)
-	stored.Width, stored.Height, stored.Duration = m.width, m.height, m.duration
+	p := &peeked{head: src.head, size: src.read, open: func() (io.ReadSeekCloser, error) { return s.Open(ctx, key) }}
+	defer p.close()
+	addMeasures(&stored, p)
 	return stored, nil
 }
 
-// measure never fails: what cannot be measured is stored all the same.
-func (s *Store) measure(ctx context.Context, key, mediaType string, src *source) measures {
-	p := &peeked{head: src.head, size: src.read, open: func() (io.ReadSeekCloser, error) { return s.Open(ctx, key) }}
-	defer p.close()
-	return measure(mediaType, p, src.read)
+// addMeasures never fails: what cannot be measured is stored all the same.
+func addMeasures(stored *tasks.Artifact, r io.ReadSeeker) {
+	m := measure(stored.MediaType, r, stored.Bytes)
+	stored.Width, stored.Height, stored.Duration = m.width, m.height, m.duration.Milliseconds()
 }
 
 // write stores all of r or nothing. A file is on disk, and so is its name, when

@@ -3,13 +3,17 @@ package artifacts
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"path"
 	"time"
 
 	"go.uber.org/zap"
+	"gocloud.dev/gcerrors"
 
 	"github.com/easel-jobs/easel/pkg/orchestrator"
 	"github.com/easel-jobs/easel/pkg/providers"
@@ -44,8 +48,9 @@ type entry struct {
 }
 
 // Stage implements [orchestrator.Artifacts]. The manifest is written last: what
-// has none does not count. What the bytes are is checked when they are copied to
-// their final place, not here, so that nothing paid for is turned away.
+// has none does not count. Bytes that are not what they were said to be are kept
+// too, so that nothing paid for is turned away here: whether they are a result
+// is decided when they are copied.
 func (s *Store) Stage(ctx context.Context, prefix string, st providers.Status) ([]tasks.Output, error) {
 	if err := checkKey(prefix); err != nil {
 		return nil, err
@@ -54,18 +59,27 @@ func (s *Store) Stage(ctx context.Context, prefix string, st providers.Status) (
 	if err != nil {
 		return nil, fmt.Errorf("stage %s: %w", prefix, err)
 	}
-	stored := s.storeEntries(ctx, prefix, entries)
-	if stored == nil {
+	failure := s.storeEntries(ctx, prefix, entries)
+	if failure == nil {
 		return outputs, nil
 	}
 	if s.spool == nil {
-		return nil, fmt.Errorf("stage %s: %w", prefix, stored)
+		return nil, fmt.Errorf("stage %s: %w", prefix, failure)
 	}
 	if err := s.spool.put(prefix, entries); err != nil {
-		return nil, fmt.Errorf("stage %s: %w", prefix, errors.Join(stored, fmt.Errorf("spool: %w", err)))
+		return nil, fmt.Errorf("stage %s: %w", prefix, errors.Join(failure, fmt.Errorf("spool: %w", err)))
 	}
-	s.log.Warn("artifact storage failed, output is spooled", zap.String("prefix", prefix), zap.Error(stored))
-	return outputs, nil
+	s.log.Warn("artifact storage failed, output is spooled", zap.String("prefix", prefix), zap.Error(failure))
+	return uncopied(outputs), nil
+}
+
+// uncopied are outputs that lie in a spool: where they are to stay there is
+// nothing yet.
+func uncopied(outputs []tasks.Output) []tasks.Output {
+	for i := range outputs {
+		outputs[i].Stored = nil
+	}
+	return outputs
 }
 
 // stagingOf lays out the files of a staging, the manifest last.
@@ -78,15 +92,17 @@ func stagingOf(prefix string, st providers.Status) ([]tasks.Output, []entry, err
 	for i, out := range st.Outputs {
 		kept := tasks.Output{Kind: out.Kind, MediaType: out.MediaType, URL: out.URL, Name: out.Name}
 		if len(out.Data) > 0 {
-			sniffed, err := mediaTypeOf(out.Data[:min(len(out.Data), headSize)], "")
+			stored, err := storedAs(prefix, i, out)
 			if err != nil {
 				return nil, nil, err
 			}
-			name := fmt.Sprintf("%d%s", i, Extension(sniffed))
-			entries = append(entries, entry{name, sniffed, out.Data})
-			kept.Key = prefix + "/" + name
+			entries = append(entries, entry{path.Base(stored.Key), stored.MediaType, out.Data})
+			kept.Key = stored.Key
 			if kept.MediaType == "" {
-				kept.MediaType = sniffed
+				kept.MediaType = stored.MediaType
+			}
+			if stored.SHA256 != "" {
+				kept.Stored = &stored
 			}
 		}
 		m.Outputs = append(m.Outputs, kept)
@@ -96,6 +112,29 @@ func stagingOf(prefix string, st providers.Status) ([]tasks.Output, []entry, err
 		return nil, nil, fmt.Errorf("encode manifest: %w", err)
 	}
 	return m.Outputs, append(entries, entry{manifestName, "application/json", raw}), nil
+}
+
+// storedAs is the artifact that an output's bytes become. It has no hash when
+// they are not what they were said to be.
+func storedAs(prefix string, index int, out providers.Output) (tasks.Artifact, error) {
+	head := out.Data[:min(len(out.Data), headSize)]
+	mediaType, refused := mediaTypeOf(head, out.MediaType)
+	if refused != nil {
+		var err error
+		if mediaType, err = mediaTypeOf(head, ""); err != nil {
+			return tasks.Artifact{}, err
+		}
+	}
+	stored := tasks.Artifact{
+		Key:  fmt.Sprintf("%s/%d%s", prefix, index, Extension(mediaType)),
+		Kind: kindOf(mediaType, out.MediaType), MediaType: mediaType, Bytes: int64(len(out.Data)),
+	}
+	if refused == nil {
+		hash := sha256.Sum256(out.Data)
+		stored.SHA256 = hex.EncodeToString(hash[:])
+		addMeasures(&stored, bytes.NewReader(out.Data))
+	}
+	return stored, nil
 }
 
 func (s *Store) storeEntries(ctx context.Context, prefix string, entries []entry) error {
@@ -130,7 +169,27 @@ func (s *Store) Staged(ctx context.Context, prefix string) (providers.Status, []
 	for _, out := range m.Outputs {
 		st.Outputs = append(st.Outputs, providers.Output{Kind: out.Kind, MediaType: out.MediaType, URL: out.URL, Name: out.Name})
 	}
+	if _, spooled := r.(*spooledFile); spooled {
+		return st, uncopied(m.Outputs), nil
+	}
 	return st, m.Outputs, nil
+}
+
+// Unstage implements [orchestrator.Artifacts].
+func (s *Store) Unstage(ctx context.Context, prefix string) error {
+	if err := checkKey(prefix); err != nil {
+		return err
+	}
+	if s.spool != nil {
+		if err := s.spool.remove(prefix); err != nil {
+			return storageError(ctx, "delete", prefix, err)
+		}
+	}
+	key := prefix + "/" + manifestName
+	if err := s.bucket.Delete(ctx, key); err != nil && gcerrors.Code(err) != gcerrors.NotFound {
+		return storageError(ctx, "delete", key, err)
+	}
+	return nil
 }
 
 func readManifest(r io.Reader) (manifest, error) {

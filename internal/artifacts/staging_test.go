@@ -1,6 +1,7 @@
 package artifacts
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"os"
@@ -16,7 +17,7 @@ import (
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
-const staged = "job_1/2/staged"
+const staged = "job_1/2"
 
 // answer is what a synchronous provider returned.
 func answer(t *testing.T) providers.Status {
@@ -41,10 +42,14 @@ func requireStaged(t *testing.T, s *Store) {
 	want := answer(t)
 	st, outputs, err := s.Staged(t.Context(), staged)
 	require.NoError(t, err)
+	picture, sound := storedFor(t, want.Outputs[0].Data), storedFor(t, want.Outputs[2].Data)
+	if _, err := os.Stat(s.spool.path(staged)); err == nil {
+		picture, sound = nil, nil // they have yet to be copied
+	}
 	require.Equal(t, []tasks.Output{
-		{Kind: "image", MediaType: "image/png", Key: staged + "/0.png", Name: "first"},
+		{Kind: "image", MediaType: "image/png", Key: staged + "/0.png", Name: "first", Stored: picture},
 		{Kind: "image", URL: "https://cdn.example.com/2.png"},
-		{Kind: "audio", MediaType: "audio/wav", Key: staged + "/2.wav"},
+		{Kind: "audio", MediaType: "audio/wav", Key: staged + "/2.wav", Stored: sound},
 		{Kind: "image", MediaType: "image/png", Key: staged + "/3.html"},
 	}, outputs)
 	require.Equal(t, providers.Succeeded, st.State)
@@ -55,6 +60,16 @@ func requireStaged(t *testing.T, s *Store) {
 	require.Len(t, st.Outputs, 4)
 	require.Equal(t, string(want.Outputs[0].Data), content(t, s, outputs[0].Key))
 	require.Equal(t, string(want.Outputs[3].Data), content(t, s, outputs[3].Key))
+}
+
+// storedFor is what a copy of the same bytes would say.
+func storedFor(t *testing.T, data []byte) *tasks.Artifact {
+	t.Helper()
+	names := map[string]string{"image/png": "/0.png", "audio/wav": "/2.wav"}
+	stored, err := directory(t).Put(t.Context(), "job_2/1/0.*", "", bytes.NewReader(data), 0)
+	require.NoError(t, err)
+	stored.Key = staged + names[stored.MediaType]
+	return &stored
 }
 
 func TestStage(t *testing.T) {
@@ -72,6 +87,12 @@ func TestStage(t *testing.T) {
 		require.NoError(t, err, "twice is no error")
 		requireStaged(t, s)
 		require.Empty(t, everything(t, s.spool.dir))
+
+		require.NoError(t, s.Unstage(t.Context(), staged))
+		_, _, err = s.Staged(t.Context(), staged)
+		require.ErrorIs(t, err, orchestrator.ErrNoArtifact)
+		require.NotEmpty(t, content(t, s, outputs[0].Key), "the artifacts stay")
+		require.NoError(t, s.Unstage(t.Context(), staged), "twice is no error")
 
 		require.NoError(t, s.Delete(t.Context(), "job_1"))
 		_, _, err = s.Staged(t.Context(), staged)
@@ -144,14 +165,14 @@ func TestDeleteReachesTheSpool(t *testing.T) {
 	_, entries, err := stagingOf(staged, answer(t))
 	require.NoError(t, err)
 	require.NoError(t, s.spool.put(staged, entries))
-	require.NoError(t, s.spool.put("job_10/1/staged", entries))
+	require.NoError(t, s.spool.put("job_10/1", entries))
 
 	require.NoError(t, s.Delete(t.Context(), "job_1"))
 	_, _, err = s.Staged(t.Context(), staged)
 	require.ErrorIs(t, err, orchestrator.ErrNoArtifact)
 	prefixes, err := s.spool.prefixes()
 	require.NoError(t, err)
-	require.Equal(t, []string{"job_10/1/staged"}, prefixes)
+	require.Equal(t, []string{"job_10/1"}, prefixes)
 }
 
 func TestSpoolClearsWhatWasLeftUnfinished(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 
 	"github.com/easel-jobs/easel/pkg/classify"
 	"github.com/easel-jobs/easel/pkg/orchestrator"
+	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
 // directory opens storage in a new directory, with a spool beside it.
@@ -101,36 +102,36 @@ func TestPutSaysWhatItStored(t *testing.T) {
 		name    string
 		data    []byte
 		claimed string
-		want    orchestrator.Stored // without bytes and hash
+		want    tasks.Artifact // without bytes and hash
 	}{
-		{"png", pngFile(t, 30, 20), "image/png", orchestrator.Stored{Key: "a.png", Kind: "image", MediaType: "image/png", Width: 30, Height: 20}},
-		{"jpeg", jpegFile(t, 30, 20), "", orchestrator.Stored{Key: "a.jpg", Kind: "image", MediaType: "image/jpeg", Width: 30, Height: 20}},
-		{"webp", webpFile(t), "", orchestrator.Stored{Key: "a.webp", Kind: "image", MediaType: "image/webp", Width: 1, Height: 1}},
-		{"avif", avifFile(), "", orchestrator.Stored{Key: "a.avif", Kind: "image", MediaType: "image/avif", Width: 320, Height: 200}},
-		{"gif", gifFile(t, 8, 9, 10, 25, 5), "", orchestrator.Stored{Key: "a.gif", Kind: "image", MediaType: "image/gif", Width: 8, Height: 9, Duration: 400 * time.Millisecond}},
-		{"svg", text(`<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>`), "image/svg+xml", orchestrator.Stored{Key: "a.svg", Kind: "image", MediaType: "image/svg+xml"}},
-		{"mp4", mp4File(10), "", orchestrator.Stored{Key: "a.mp4", Kind: "video", MediaType: "video/mp4", Width: 640, Height: 360, Duration: 3500 * time.Millisecond}},
-		{"mp4, header at its end", mp4File(2 * headSize), "", orchestrator.Stored{Key: "a.mp4", Kind: "video", MediaType: "video/mp4", Width: 640, Height: 360, Duration: 3500 * time.Millisecond}},
-		{"mp4, long", mp4Long(), "", orchestrator.Stored{Key: "a.mp4", Kind: "video", MediaType: "video/mp4", Duration: 2 * time.Second}},
-		{"mp4, cut", mp4File(10)[:60], "", orchestrator.Stored{Key: "a.mp4", Kind: "video", MediaType: "video/mp4"}},
-		{"webm", text("\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\x82\x84webm"), "", orchestrator.Stored{Key: "a.webm", Kind: "video", MediaType: "video/webm"}},
-		{"wav", wavFile(2, 0), "", orchestrator.Stored{Key: "a.wav", Kind: "audio", MediaType: "audio/wav", Duration: 2 * time.Second}},
-		{"wav, streamed", wavFile(2, 0xffffffff), "", orchestrator.Stored{Key: "a.wav", Kind: "audio", MediaType: "audio/wav", Duration: 2 * time.Second}},
-		{"flac", flacFile(), "", orchestrator.Stored{Key: "a.flac", Kind: "audio", MediaType: "audio/flac", Duration: 2500 * time.Millisecond}},
-		{"mp3", text("\xff\xfb\x90\x00"), "", orchestrator.Stored{Key: "a.mp3", Kind: "audio", MediaType: "audio/mpeg"}},
-		{"ogg", append(text("OggS\x00\x02"), append(make([]byte, 22), "\x7fFLAC"...)...), "", orchestrator.Stored{Key: "a.ogg", Kind: "audio", MediaType: "audio/ogg"}},
-		{"pdf", text("%PDF-1.7\n"), "", orchestrator.Stored{Key: "a.pdf", Kind: "file", MediaType: "application/pdf"}},
-		{"zip", text("PK\x03\x04"), "", orchestrator.Stored{Key: "a.zip", Kind: "file", MediaType: "application/zip"}},
-		{"json", text(`{"a":1}`), "", orchestrator.Stored{Key: "a.json", Kind: "file", MediaType: "application/json"}},
-		{"text", text("words"), "text/plain; charset=utf-8", orchestrator.Stored{Key: "a.txt", Kind: "file", MediaType: "text/plain"}},
-		{"page that nobody calls a picture", text("<html></html>"), "text/plain", orchestrator.Stored{Key: "a.html", Kind: "file", MediaType: "text/html"}},
-		{"corrected", jpegFile(t, 3, 2), "image/png", orchestrator.Stored{Key: "a.jpg", Kind: "image", MediaType: "image/jpeg", Width: 3, Height: 2}},
-		{"corrected kind", mp4File(10), "image/png", orchestrator.Stored{Key: "a.mp4", Kind: "video", MediaType: "video/mp4", Width: 640, Height: 360, Duration: 3500 * time.Millisecond}},
-		{"claim is no media type", pngFile(t, 3, 2), "<script>", orchestrator.Stored{Key: "a.png", Kind: "image", MediaType: "image/png", Width: 3, Height: 2}},
-		{"raw samples", text("\x01\x02\x03\x00"), "audio/L16;rate=24000", orchestrator.Stored{Key: "a.bin", Kind: "audio", MediaType: "audio/l16"}},
-		{"false claim of a known type", text("\x01\x02\x03\x00"), "image/png", orchestrator.Stored{Key: "a.bin", Kind: "image", MediaType: "application/octet-stream"}},
-		{"bomb", pngBomb(t, 60000, 60000), "image/png", orchestrator.Stored{Key: "a.png", Kind: "image", MediaType: "image/png", Width: 60000, Height: 60000}},
-		{"picture with a broken header", pngFile(t, 3, 2)[:20], "image/png", orchestrator.Stored{Key: "a.png", Kind: "image", MediaType: "image/png"}},
+		{"png", pngFile(t, 30, 20), "image/png", tasks.Artifact{Key: "a.png", Kind: "image", MediaType: "image/png", Width: 30, Height: 20}},
+		{"jpeg", jpegFile(t, 30, 20), "", tasks.Artifact{Key: "a.jpg", Kind: "image", MediaType: "image/jpeg", Width: 30, Height: 20}},
+		{"webp", webpFile(t), "", tasks.Artifact{Key: "a.webp", Kind: "image", MediaType: "image/webp", Width: 1, Height: 1}},
+		{"avif", avifFile(), "", tasks.Artifact{Key: "a.avif", Kind: "image", MediaType: "image/avif", Width: 320, Height: 200}},
+		{"gif", gifFile(t, 8, 9, 10, 25, 5), "", tasks.Artifact{Key: "a.gif", Kind: "image", MediaType: "image/gif", Width: 8, Height: 9, Duration: 400}},
+		{"svg", text(`<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>`), "image/svg+xml", tasks.Artifact{Key: "a.svg", Kind: "image", MediaType: "image/svg+xml"}},
+		{"mp4", mp4File(10), "", tasks.Artifact{Key: "a.mp4", Kind: "video", MediaType: "video/mp4", Width: 640, Height: 360, Duration: 3500}},
+		{"mp4, header at its end", mp4File(2 * headSize), "", tasks.Artifact{Key: "a.mp4", Kind: "video", MediaType: "video/mp4", Width: 640, Height: 360, Duration: 3500}},
+		{"mp4, long", mp4Long(), "", tasks.Artifact{Key: "a.mp4", Kind: "video", MediaType: "video/mp4", Duration: 2000}},
+		{"mp4, cut", mp4File(10)[:60], "", tasks.Artifact{Key: "a.mp4", Kind: "video", MediaType: "video/mp4"}},
+		{"webm", text("\x1a\x45\xdf\xa3\x9f\x42\x86\x81\x01\x42\x82\x84webm"), "", tasks.Artifact{Key: "a.webm", Kind: "video", MediaType: "video/webm"}},
+		{"wav", wavFile(2, 0), "", tasks.Artifact{Key: "a.wav", Kind: "audio", MediaType: "audio/wav", Duration: 2000}},
+		{"wav, streamed", wavFile(2, 0xffffffff), "", tasks.Artifact{Key: "a.wav", Kind: "audio", MediaType: "audio/wav", Duration: 2000}},
+		{"flac", flacFile(), "", tasks.Artifact{Key: "a.flac", Kind: "audio", MediaType: "audio/flac", Duration: 2500}},
+		{"mp3", text("\xff\xfb\x90\x00"), "", tasks.Artifact{Key: "a.mp3", Kind: "audio", MediaType: "audio/mpeg"}},
+		{"ogg", append(text("OggS\x00\x02"), append(make([]byte, 22), "\x7fFLAC"...)...), "", tasks.Artifact{Key: "a.ogg", Kind: "audio", MediaType: "audio/ogg"}},
+		{"pdf", text("%PDF-1.7\n"), "", tasks.Artifact{Key: "a.pdf", Kind: "file", MediaType: "application/pdf"}},
+		{"zip", text("PK\x03\x04"), "", tasks.Artifact{Key: "a.zip", Kind: "file", MediaType: "application/zip"}},
+		{"json", text(`{"a":1}`), "", tasks.Artifact{Key: "a.json", Kind: "file", MediaType: "application/json"}},
+		{"text", text("words"), "text/plain; charset=utf-8", tasks.Artifact{Key: "a.txt", Kind: "file", MediaType: "text/plain"}},
+		{"page that nobody calls a picture", text("<html></html>"), "text/plain", tasks.Artifact{Key: "a.html", Kind: "file", MediaType: "text/html"}},
+		{"corrected", jpegFile(t, 3, 2), "image/png", tasks.Artifact{Key: "a.jpg", Kind: "image", MediaType: "image/jpeg", Width: 3, Height: 2}},
+		{"corrected kind", mp4File(10), "image/png", tasks.Artifact{Key: "a.mp4", Kind: "video", MediaType: "video/mp4", Width: 640, Height: 360, Duration: 3500}},
+		{"claim is no media type", pngFile(t, 3, 2), "<script>", tasks.Artifact{Key: "a.png", Kind: "image", MediaType: "image/png", Width: 3, Height: 2}},
+		{"raw samples", text("\x01\x02\x03\x00"), "audio/L16;rate=24000", tasks.Artifact{Key: "a.bin", Kind: "audio", MediaType: "audio/l16"}},
+		{"false claim of a known type", text("\x01\x02\x03\x00"), "image/png", tasks.Artifact{Key: "a.bin", Kind: "image", MediaType: "application/octet-stream"}},
+		{"bomb", pngBomb(t, 60000, 60000), "image/png", tasks.Artifact{Key: "a.png", Kind: "image", MediaType: "image/png", Width: 60000, Height: 60000}},
+		{"picture with a broken header", pngFile(t, 3, 2)[:20], "image/png", tasks.Artifact{Key: "a.png", Kind: "image", MediaType: "image/png"}},
 	}
 	each(t, func(t *testing.T, s *Store) {
 		for i, tt := range tests {

@@ -106,17 +106,24 @@ func (e *Engine) removeRecord(ctx context.Context, job *tasks.Job) error {
 			return err
 		}
 	}
+	if job.Result != nil {
+		if err := e.Artifacts.Unstage(ctx, stagingPrefix(job.ID, job.Result.Submission)); err != nil {
+			return err
+		}
+	}
 	return e.Store.Purge(ctx, job.ID)
 }
 
-// leftovers are the files of a job that are not its result.
+// leftovers are the places of a job's files that are not its result.
 func leftovers(job *tasks.Job) []string {
 	prefixes := make([]string, 0, len(job.Submissions)+1)
 	if len(job.Request.Files) > 0 {
 		prefixes = append(prefixes, job.ID+"/inputs")
 	}
 	for i := range job.Submissions {
-		prefixes = append(prefixes, stagingPrefix(job.ID, job.Submissions[i].Number))
+		if number := job.Submissions[i].Number; job.Result == nil || number != job.Result.Submission {
+			prefixes = append(prefixes, stagingPrefix(job.ID, number))
+		}
 	}
 	return prefixes
 }

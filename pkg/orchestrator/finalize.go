@@ -42,14 +42,8 @@ func (e *Engine) finalize(ctx context.Context, job *tasks.Job) Outcome {
 	if err != nil {
 		return e.record(ctx, job, e.notCopied(job.Step, s.Number, tasks.NewFailure(err, e.Store.Now())))
 	}
-	outcome := e.record(ctx, job, e.stored(s.Number, artifacts, fewerThanAsked(job, len(artifacts))))
 	e.Observer.StageTook("copy", job, time.Since(started))
-	if staged(s) {
-		if err := e.Artifacts.Delete(ctx, stagingPrefix(job.ID, s.Number)); err != nil {
-			e.Observer.Failed("delete staged bytes", job.ID, err) // purged with the job
-		}
-	}
-	return outcome
+	return e.recordResult(ctx, job, s.Number, e.stored(s.Number, artifacts, fewerThanAsked(job, len(artifacts))))
 }
 
 // notCopied says what a failed copy means. What the provider made is no media
@@ -75,15 +69,6 @@ func succeededOne(job *tasks.Job, copies int) *tasks.Submission {
 	return nil
 }
 
-func staged(s *tasks.Submission) bool {
-	for _, out := range s.Outputs {
-		if out.Key != "" {
-			return true
-		}
-	}
-	return false
-}
-
 // hasText reports whether an answer without files holds something all the same,
 // such as a transcript.
 func hasText(data json.RawMessage) bool {
@@ -98,25 +83,31 @@ func hasText(data json.RawMessage) bool {
 func (e *Engine) copyOutputs(ctx context.Context, job *tasks.Job, s *tasks.Submission) ([]tasks.Artifact, error) {
 	artifacts := make([]tasks.Artifact, 0, len(s.Outputs))
 	for i, out := range s.Outputs {
-		stored, err := e.copyOutput(ctx, job, s, out, fmt.Sprintf("%s/%d/%d.*", job.ID, s.Number, i))
+		stored, err := e.copyOutput(ctx, job, s, out, fmt.Sprintf("%s/%d.*", stagingPrefix(job.ID, s.Number), i))
 		if err != nil {
 			return nil, fmt.Errorf("copy output %d: %w", i, err)
 		}
-		if out.Kind == "video" && stored.MediaType == "image/gif" {
-			stored.Kind = out.Kind // a film in an image format
-		}
-		artifacts = append(artifacts, tasks.Artifact{
-			Index: i, Kind: stored.Kind, Key: stored.Key, MediaType: stored.MediaType, Bytes: stored.Bytes,
-			SHA256: stored.SHA256, Width: stored.Width, Height: stored.Height, Duration: stored.Duration.Milliseconds(),
-		})
+		artifacts = append(artifacts, artifactOf(i, out, stored))
 	}
 	return artifacts, nil
 }
 
-func (e *Engine) copyOutput(ctx context.Context, job *tasks.Job, s *tasks.Submission, out tasks.Output, key string) (Stored, error) {
+// artifactOf is an output that has been stored.
+func artifactOf(index int, out tasks.Output, stored tasks.Artifact) tasks.Artifact {
+	stored.Index = index
+	if out.Kind == "video" && stored.MediaType == "image/gif" {
+		stored.Kind = out.Kind // a film in an image format
+	}
+	return stored
+}
+
+func (e *Engine) copyOutput(ctx context.Context, job *tasks.Job, s *tasks.Submission, out tasks.Output, key string) (tasks.Artifact, error) {
+	if e.kept(out) {
+		return *out.Stored, nil
+	}
 	body, err := e.openOutput(ctx, job, s, out)
 	if err != nil {
-		return Stored{}, err
+		return tasks.Artifact{}, err
 	}
 	defer func() { _ = body.Close() }() // its bytes are hashed: a cut body shows
 	return e.Artifacts.Put(ctx, key, out.MediaType, body, e.Limits.ArtifactBytes)

@@ -32,16 +32,16 @@ func TestJourneys(t *testing.T) {
 		steps  []tasks.Kind
 		paid   int
 	}{
-		{"at once", []reply{atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, finalize}, 1},
+		{"at once", []reply{atOnce}, true, tasks.Completed, "", []tasks.Kind{submit}, 1},
 		{"polled", []reply{pending, pending, finished}, true, tasks.Completed, "", []tasks.Kind{submit, poll, poll, finalize}, 1},
-		{"throttled", []reply{throttle, atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, submit, finalize}, 1},
-		{"busy, then well", []reply{busy, busy, atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, submit, submit, finalize}, 1},
+		{"throttled", []reply{throttle, atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, submit}, 1},
+		{"busy, then well", []reply{busy, busy, atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, submit, submit}, 1},
 		{"budget spent", []reply{busy, busy, busy}, true, tasks.Failed, classify.Server, []tasks.Kind{submit, submit, submit}, 0},
 		{"refused", []reply{refusal}, true, tasks.Failed, classify.ContentPolicy, []tasks.Kind{submit}, 0},
 		{"no key", []reply{noKey}, true, tasks.Failed, classify.Authentication, []tasks.Kind{submit}, 0},
 		{"a blip is not a failure", []reply{pending, busy, offline, finished}, true, tasks.Completed, "", []tasks.Kind{submit, poll, poll, poll, finalize}, 1},
-		{"failed there, then well", []reply{pending, broken, atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, poll, submit, finalize}, 2},
-		{"failed in the answer", []reply{broken, atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, submit, finalize}, 2},
+		{"failed there, then well", []reply{pending, broken, atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, poll, submit}, 2},
+		{"failed in the answer", []reply{broken, atOnce}, true, tasks.Completed, "", []tasks.Kind{submit, submit}, 2},
 		{"lost and found", []reply{cutOff, finished}, true, tasks.Completed, "", []tasks.Kind{submit, lookup, poll, finalize}, 1},
 		{"lost, nobody can tell", []reply{cutOff}, false, tasks.Unresolved, classify.UnknownOutcome, []tasks.Kind{submit}, 1},
 	}
@@ -123,6 +123,29 @@ func TestAbsentIsSubmittedAnew(t *testing.T) {
 	timings := w.engine.Timings
 	require.GreaterOrEqual(t, job.Submissions[1].SentAt.Sub(accepted.CreatedAt), timings.SubmitTimeout+timings.Slack+time.Minute)
 	require.Equal(t, 1, total(w.paid))
+}
+
+// TestSpooledBytesAreCopied has storage fail when a synchronous answer comes:
+// its bytes lie on the worker's disk, and a step of its own copies them.
+func TestSpooledBytesAreCopied(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, atOnce)
+	w.artifacts.spools, w.artifacts.fails = true, 2
+	job := w.run(w.accept(Entry{Draft: draft()}).ID)
+	require.Equal(t, tasks.Completed, job.State)
+	require.Equal(t, 1, total(w.paid))
+	require.Equal(t, []tasks.Kind{submit, finalize, finalize, finalize}, w.steps)
+	require.Empty(t, w.artifacts.staged, "the manifest is forgotten")
+}
+
+// TestTooLargeForOneBreath leaves bytes that are larger than allowed to the
+// copy, which refuses them.
+func TestTooLargeForOneBreath(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, atOnce)
+	w.engine.Limits.ArtifactBytes = 1
+	w.run(w.accept(Entry{Draft: draft()}).ID)
+	require.Contains(t, w.steps, finalize)
 }
 
 // TestFailedCopyNeverBuysAgain lets storage fail while the outputs are copied.

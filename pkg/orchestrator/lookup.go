@@ -22,6 +22,7 @@ func (e *Engine) lookUp(ctx context.Context, job *tasks.Job) Outcome {
 		if err != nil {
 			return Retry(err, 2*time.Second)
 		}
+		e.unstage(ctx, after, s.Number)
 		if after.Step != job.Step || after.Kind != job.Kind {
 			return e.conclude(ctx, job, after)
 		}
@@ -43,7 +44,7 @@ func (e *Engine) lookUp(ctx context.Context, job *tasks.Job) Outcome {
 
 func (e *Engine) lookUpOne(ctx context.Context, job *tasks.Job, s *tasks.Submission) move {
 	if st, outputs, err := e.Artifacts.Staged(ctx, stagingPrefix(job.ID, s.Number)); err == nil {
-		return e.accepted(s.Number, tasks.EventFound, st, outputs)
+		return e.finished(s.Number, tasks.EventFound, st, outputs)
 	} else if !errors.Is(err, ErrNoArtifact) {
 		return e.lookAgain(s.Number, tasks.NewFailure(err, e.Store.Now()))
 	}
@@ -100,7 +101,7 @@ func (e *Engine) foundAs(ctx context.Context, job *tasks.Job, s *tasks.Submissio
 		if err != nil {
 			return e.lookAgain(s.Number, tasks.NewFailure(err, e.Store.Now()))
 		}
-		return e.accepted(s.Number, tasks.EventFound, st, outputs)
+		return e.finished(s.Number, tasks.EventFound, st, outputs)
 	case providers.Failed, providers.Canceled:
 		return e.acceptedAndFailed(s.Number, st, statusFailure(s.ProviderID, st, e.Store.Now()))
 	default:

@@ -179,35 +179,29 @@ type Queue interface {
 // with the job's id.
 type Artifacts interface {
 	// Put stores what r yields under key, and reports what it was: hash, size,
-	// sniffed media type, dimensions, duration. It refuses more than limit
-	// bytes, and stores nothing when it fails.
-	Put(ctx context.Context, key, claimedType string, r io.Reader, limit int64) (Stored, error)
+	// sniffed media type, dimensions, duration. A key that ends in ".*" gets the
+	// extension of the media type. It refuses more than limit bytes (0: takes
+	// any), and stores nothing when it fails.
+	Put(ctx context.Context, key, claimedType string, r io.Reader, limit int64) (tasks.Artifact, error)
 	// Open reads what was stored. ErrNoArtifact when there is nothing.
 	Open(ctx context.Context, key string) (ArtifactReader, error)
 	// Stage keeps the bytes that a synchronous provider returned, with a
-	// manifest, under prefix. It is complete once the manifest is there. When
-	// storage fails the bytes are spooled to disk and handed in later.
+	// manifest, under prefix. It is complete once the manifest is there. Bytes
+	// that are what they claim to be are put where they are to stay, and their
+	// output says what was stored. When storage fails the bytes are spooled to
+	// disk and handed in later; their outputs have yet to be copied.
 	Stage(ctx context.Context, prefix string, st providers.Status) ([]tasks.Output, error)
 	// Staged reads the manifest back. ErrNoArtifact when there is none.
 	Staged(ctx context.Context, prefix string) (providers.Status, []tasks.Output, error)
+	// Unstage removes the manifest, and what is spooled, once the record says
+	// the same. The artifacts stay.
+	Unstage(ctx context.Context, prefix string) error
 	// Delete removes everything under prefix.
 	Delete(ctx context.Context, prefix string) error
 }
 
 // ErrNoArtifact is what [Artifacts] answers when nothing is stored there.
 var ErrNoArtifact = errors.New("nothing is stored there")
-
-// Stored describes what [Artifacts.Put] has stored.
-type Stored struct {
-	Key       string // the key, with ".*" at its end replaced by the extension of the media type
-	Kind      string // image, video, audio, file
-	MediaType string
-	Bytes     int64
-	SHA256    string
-	Width     int
-	Height    int
-	Duration  time.Duration
-}
 
 // ArtifactReader reads a stored artifact.
 type ArtifactReader interface {

@@ -186,7 +186,7 @@ func (e *Engine) call(ctx, callCtx context.Context, job *tasks.Job, number int, 
 			// reads staging first.
 			return e.record(keep, job, e.lost(number, tasks.NewFailure(err, e.Store.Now())))
 		}
-		return e.record(keep, job, e.accepted(number, tasks.EventAccepted, status, outputs))
+		return e.recordResult(keep, job, number, e.finished(number, tasks.EventAccepted, status, outputs))
 	default:
 		return e.record(keep, job, e.accepted(number, tasks.EventAccepted, status, nil))
 	}
@@ -239,6 +239,19 @@ func (e *Engine) record(ctx context.Context, job *tasks.Job, answer move) Outcom
 		return Retry(err, 2*time.Second)
 	}
 	return e.conclude(ctx, job, after)
+}
+
+// recordResult is record for an answer that may complete the job; what was kept
+// until the record knew of it is forgotten.
+func (e *Engine) recordResult(ctx context.Context, job *tasks.Job, number int, answer move) Outcome {
+	after, err := e.insist(ctx, job, answer)
+	if err != nil {
+		e.Observer.Failed("record the provider's answer", job.ID, err)
+		return Retry(err, 2*time.Second)
+	}
+	outcome := e.conclude(ctx, job, after)
+	e.unstage(ctx, after, number)
+	return outcome
 }
 
 // called reports a call to a provider, and that the provider is well when it

@@ -561,10 +561,11 @@ type memoryArtifacts struct {
 	world  *world
 	files  map[string][]byte
 	staged map[string]providers.Status
-	fails  int // of the next puts
+	fails  int  // of the next puts
+	spools bool // staged bytes lie on a worker's disk, and have yet to be copied
 }
 
-func (a *memoryArtifacts) Put(_ context.Context, key, claimed string, r io.Reader, _ int64) (stored Stored, err error) {
+func (a *memoryArtifacts) Put(_ context.Context, key, claimed string, r io.Reader, _ int64) (stored tasks.Artifact, err error) {
 	data, readErr := io.ReadAll(r)
 	require.NoError(a.world.t, readErr)
 	a.world.call(func() {
@@ -575,7 +576,7 @@ func (a *memoryArtifacts) Put(_ context.Context, key, claimed string, r io.Reade
 		}
 		key = strings.Replace(key, ".*", ".png", 1)
 		a.files[key] = data
-		stored = Stored{Key: key, Kind: "image", MediaType: "image/png", Bytes: int64(len(data)), SHA256: "x"}
+		stored = tasks.Artifact{Key: key, Kind: "image", MediaType: "image/png", Bytes: int64(len(data)), SHA256: "x"}
 	})
 	return stored, err
 }
@@ -608,7 +609,11 @@ func (a *memoryArtifacts) Stage(_ context.Context, prefix string, st providers.S
 func (a *memoryArtifacts) outputs(prefix string) []tasks.Output {
 	var outputs []tasks.Output
 	for i := range a.staged[prefix].Outputs {
-		outputs = append(outputs, tasks.Output{Key: fmt.Sprintf("%s/%d", prefix, i)})
+		out := tasks.Output{Key: fmt.Sprintf("%s/%d", prefix, i)}
+		if !a.spools {
+			out.Stored = &tasks.Artifact{Key: out.Key, Kind: "image", MediaType: "image/png", Bytes: int64(len(a.files[out.Key])), SHA256: "x"}
+		}
+		outputs = append(outputs, out)
 	}
 	return outputs
 }
@@ -619,6 +624,11 @@ func (a *memoryArtifacts) Staged(_ context.Context, prefix string) (providers.St
 		return st, nil, ErrNoArtifact
 	}
 	return st, a.outputs(prefix), nil
+}
+
+func (a *memoryArtifacts) Unstage(_ context.Context, prefix string) (err error) {
+	a.world.call(func() { delete(a.staged, prefix) })
+	return err
 }
 
 func (a *memoryArtifacts) Delete(_ context.Context, prefix string) error {

@@ -201,7 +201,7 @@ type Submission struct {
 	GoneSince  time.Time `json:"gone_since,omitzero"`
 
 	// Succeeded is set once the provider is done; Outputs say where the bytes
-	// lie: at the provider (URL) or in our staging (Key).
+	// lie: at the provider (URL) or in our storage (Key).
 	Succeeded bool            `json:"succeeded,omitempty"`
 	Outputs   []Output        `json:"outputs,omitempty"`
 	Data      json.RawMessage `json:"data,omitempty"` // what is not a file
@@ -241,8 +241,11 @@ type Output struct {
 	Kind      string `json:"kind,omitempty"` // image, video, audio, file
 	MediaType string `json:"media_type,omitempty"`
 	URL       string `json:"url,omitempty"`
-	Key       string `json:"key,omitempty"` // in our staging area
+	Key       string `json:"key,omitempty"` // in our storage
 	Name      string `json:"name,omitempty"`
+	// Stored says what lies at Key when it is the artifact already: there is
+	// nothing left to copy. It never changes.
+	Stored *Artifact `json:"stored,omitempty"`
 }
 
 // Result is what a job produced.
