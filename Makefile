@@ -57,6 +57,17 @@ bench: ## Measure against raw asynq doing the same, interleaved in one run
 	@scripts/require redis-server
 	$(GO) run ./bench $(BENCH_FLAGS)
 
+CHAOS_JOBS    ?= 5000
+CHAOS_MINUTES ?= 5
+CHAOS_SEED    ?= 0
+CHAOS_RUNS    ?= 1
+
+.PHONY: chaos
+chaos: ## Break processes, Redis and connections under load, and count (CHAOS_JOBS, _MINUTES, _SEED, _RUNS)
+	@scripts/require redis-server
+	$(GO) test ./internal/faults -run 'TestChaos$$' -v -count=$(CHAOS_RUNS) -timeout 0 -failfast \
+		-chaos.jobs=$(CHAOS_JOBS) -chaos.for=$(CHAOS_MINUTES)m -chaos.seed=$(CHAOS_SEED)
+
 .PHONY: docs
 docs: ## Write again what is generated: the state diagram
 	$(GO) test ./pkg/tasks -run TestStateMachineDocument -update

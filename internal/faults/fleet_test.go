@@ -117,6 +117,19 @@ type process struct {
 
 func (f *fleet) spawn(program string, env ...string) *process {
 	f.t.Helper()
+	p := f.launch(program, env...)
+	f.t.Cleanup(func() {
+		p.kill()
+		if f.t.Failed() {
+			f.t.Log(p.tail())
+		}
+	})
+	return p
+}
+
+// launch starts a program that its caller ends.
+func (f *fleet) launch(program string, env ...string) *process {
+	f.t.Helper()
 	log := filepath.Join(f.dir, fmt.Sprintf("%s-%d.log", program, time.Now().UnixNano()))
 	out, err := os.Create(log)
 	require.NoError(f.t, err)
@@ -130,14 +143,13 @@ func (f *fleet) spawn(program string, env ...string) *process {
 		_ = p.cmd.Wait() // how it ended is the test's doing
 		_ = out.Close()
 	}()
-	f.t.Cleanup(func() {
-		p.kill()
-		if f.t.Failed() {
-			tail, _ := os.ReadFile(log)
-			f.t.Logf("%s: …%s", filepath.Base(log), tail[max(0, len(tail)-4000):])
-		}
-	})
 	return p
+}
+
+// tail is the end of what the process has logged.
+func (p *process) tail() string {
+	log, _ := os.ReadFile(p.log)
+	return fmt.Sprintf("%s: …%s", filepath.Base(p.log), log[max(0, len(log)-4000):])
 }
 
 func (p *process) kill() {
@@ -177,19 +189,25 @@ func (p *process) address(t *testing.T, message string) string {
 	t.Helper()
 	var found string
 	require.Eventually(t, func() bool {
-		log, err := os.ReadFile(p.log)
-		if err != nil {
-			return false
-		}
-		for line := range strings.Lines(string(log)) {
-			var entry struct{ Message, Address string }
-			if json.Unmarshal([]byte(line), &entry) == nil && entry.Message == message {
-				found = entry.Address
-			}
-		}
+		found = p.said(message)
 		return found != ""
 	}, time.Minute, 20*time.Millisecond, "%s never said %q", p.name, message)
 	return found
+}
+
+// said is the address that the process has named with a message, if it has.
+func (p *process) said(message string) (address string) {
+	log, err := os.ReadFile(p.log)
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(string(log)) {
+		var entry struct{ Message, Address string }
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Message == message {
+			address = entry.Address
+		}
+	}
+	return address
 }
 
 // enqueue accepts jobs whose drafts make returns, and returns their ids.

@@ -42,6 +42,35 @@ func (s *Service) Stats() (Stats, error) {
 	return st, nil
 }
 
+// Generation is one accepted generation, as whoever pays for it would find it on
+// the bill.
+type Generation struct {
+	ID         string
+	ClientID   string
+	Reference  string
+	Status     string // queued, running, succeeded, failed or canceled
+	AcceptedAt time.Time
+}
+
+// Bill lists everything that was accepted, oldest first.
+func (s *Service) Bill() ([]Generation, error) {
+	entries, err := s.ledger.All()
+	if err != nil {
+		return nil, err
+	}
+	bill := make([]Generation, 0, len(entries))
+	for _, e := range entries {
+		o, err := e.order()
+		if err != nil {
+			return nil, err
+		}
+		bill = append(bill, Generation{
+			ID: e.ID, ClientID: e.ClientID, Reference: e.Reference, Status: s.report(e, o).Status, AcceptedAt: e.AcceptedAt,
+		})
+	}
+	return bill, nil
+}
+
 // maxInFlight sweeps over the beginnings and ends of all generations.
 func maxInFlight(entries []entry) int {
 	type edge struct {
