@@ -61,12 +61,18 @@ CHAOS_JOBS    ?= 5000
 CHAOS_MINUTES ?= 5
 CHAOS_SEED    ?= 0
 CHAOS_RUNS    ?= 1
+RECOVERY_KILLS ?= 100
 
 .PHONY: chaos
 chaos: ## Break processes, Redis and connections under load, and count (CHAOS_JOBS, _MINUTES, _SEED, _RUNS)
 	@scripts/require redis-server
 	$(GO) test ./internal/faults -run 'TestChaos$$' -v -count=$(CHAOS_RUNS) -timeout 0 -failfast \
 		-chaos.jobs=$(CHAOS_JOBS) -chaos.for=$(CHAOS_MINUTES)m -chaos.seed=$(CHAOS_SEED)
+
+.PHONY: recovery
+recovery: ## Kill workers and measure how soon their jobs move again (RECOVERY_KILLS)
+	@scripts/require redis-server
+	$(GO) test ./internal/faults -run TestKilledWorkersJobsMoveAgainSoon -v -count=1 -timeout 0 -recovery.kills=$(RECOVERY_KILLS)
 
 .PHONY: docs
 docs: ## Write again what is generated: the state diagram

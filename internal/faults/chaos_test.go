@@ -19,7 +19,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/easel-jobs/easel/internal/redistest"
-	"github.com/easel-jobs/easel/internal/store"
 	"github.com/easel-jobs/easel/pkg/client"
 	"github.com/easel-jobs/easel/pkg/providers/sketch"
 	"github.com/easel-jobs/easel/pkg/tasks"
@@ -64,6 +63,7 @@ type chaos struct {
 // times, workers and Redis hang, and connections are cut all the time. Then it looks at every job, at
 // the queues, and at what the providers would bill.
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	seed := *chaosSeed
 	if seed == 0 {
 		seed = uint64(time.Now().UnixNano())
@@ -348,12 +348,4 @@ func (c *chaos) complain(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.trouble = append(c.trouble, err)
-}
-
-// records opens the store past the proxies.
-func (c *chaos) records() *store.Store {
-	s, err := store.Open(c.t.Context(), store.Config{URL: c.redis.URL()})
-	require.NoError(c.t, err)
-	c.t.Cleanup(func() { _ = s.Close() })
-	return s
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/easel-jobs/easel/internal/redistest"
+	"github.com/easel-jobs/easel/internal/store"
 	"github.com/easel-jobs/easel/pkg/client"
 	"github.com/easel-jobs/easel/pkg/providers/sketch"
 	"github.com/easel-jobs/easel/pkg/tasks"
@@ -61,7 +62,8 @@ type settings struct {
 	OnUnknown     string
 	SubmitTimeout time.Duration
 	Retention     time.Duration
-	Extra         string // lines of the configuration: further providers, then whole sections
+	Watch         func(provider http.Handler) http.Handler // stands before the provider
+	Extra         string                                   // lines of the configuration: further providers, then whole sections
 }
 
 func newFleet(t *testing.T, s settings) *fleet {
@@ -70,7 +72,11 @@ func newFleet(t *testing.T, s settings) *fleet {
 	var err error
 	f.provider, err = sketch.NewService(sketch.ServiceConfig{AllowSimulate: true, NoLookup: s.OnUnknown != ""})
 	require.NoError(t, err)
-	server := httptest.NewServer(f.provider)
+	var before http.Handler = f.provider
+	if s.Watch != nil {
+		before = s.Watch(before)
+	}
+	server := httptest.NewServer(before)
 	t.Cleanup(func() { server.CloseClientConnections(); server.Close(); _ = f.provider.Close() })
 
 	if s.Options == nil {
@@ -291,6 +297,15 @@ func (f *fleet) requireBoughtOnce(jobs map[string]client.Job) {
 		}
 	}
 	require.Equal(f.t, stats.Accepted, recorded, "accepted submissions are recorded attempts")
+}
+
+// records opens the store, past the API.
+func (f *fleet) records() *store.Store {
+	f.t.Helper()
+	s, err := store.Open(f.t.Context(), store.Config{URL: f.redis.URL()})
+	require.NoError(f.t, err)
+	f.t.Cleanup(func() { _ = s.Close() })
+	return s
 }
 
 // repairs are what a worker's reconciler has mended.
