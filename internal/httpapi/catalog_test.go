@@ -19,10 +19,10 @@ func TestProviders(t *testing.T) {
 	a := r.do("GET", "/v1/providers", "")
 	require.Equal(t, 200, a.StatusCode)
 	require.JSONEq(t, `{"providers":[
-		{"id":"openai","adapter":"openai","default":true,"demo":false,"synchronous":true,"webhooks":false,
+		{"id":"openai","adapter":"openai","default":true,"demo":false,"synchronous":true,"webhooks":false,"files":"upload","results_kept_seconds":3600,
 		 "features":[{"feature_type":"text-to-image","models":["gpt-image-1.5","gpt-image-1"]}],
 		 "health":{"status":"down","reason":"authentication","since":"2026-01-02T15:04:05Z"}},
-		{"id":"sketch","adapter":"sketch","default":false,"demo":true,"synchronous":false,"webhooks":false,
+		{"id":"sketch","adapter":"sketch","default":false,"demo":true,"synchronous":false,"webhooks":false,"files":"","results_kept_seconds":0,
 		 "features":[{"feature_type":"text-to-image","models":[]},{"feature_type":"text-to-speech","models":[]}],
 		 "health":{"status":"ok","reason":"","since":null}}]}`, a.body)
 }

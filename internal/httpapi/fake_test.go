@@ -361,7 +361,7 @@ func (e *engine) ProviderInfos(context.Context) ([]orchestrator.ProviderInfo, er
 		{
 			Name: "openai", Adapter: "openai", Default: true,
 			Models: []providers.ModelChoice{{Feature: tasks.TextToImage, Model: "gpt-image-1.5"}},
-			Capabilities: providers.Capabilities{Synchronous: true, Features: []providers.FeatureCapability{
+			Capabilities: providers.Capabilities{Synchronous: true, Files: providers.HandoverUpload, ResultLifetime: time.Hour, Features: []providers.FeatureCapability{
 				{Feature: tasks.TextToImage, Models: []string{"gpt-image-1", "gpt-image-1.5"}, Input: json.RawMessage(`{"type":"object","required":["prompt"]}`)},
 			}},
 			Health: orchestrator.Health{Status: orchestrator.HealthDown, Reason: "authentication", Since: epoch},

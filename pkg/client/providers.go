@@ -17,6 +17,8 @@ type Provider struct {
 	Demo        bool              `json:"demo"` // chosen by name only, or as the sole one
 	Synchronous bool              `json:"synchronous"`
 	Webhooks    bool              `json:"webhooks"`
+	Files       string            `json:"files"`                // how input files reach it: upload, data_uri, url, or empty
+	ResultsKept int64             `json:"results_kept_seconds"` // how long it keeps what it made; 0 when it does not say
 	Features    []ProviderFeature `json:"features"`
 	Health      Health            `json:"health"`
 }

@@ -47,6 +47,10 @@ type ClientConfig struct {
 	// Classes says what the provider's codes mean, in lower case, where the
 	// HTTP status does not say it.
 	Classes map[string]classify.Class
+	// DoubtServerErrors says that a 5xx leaves open what became of a submit
+	// even when the provider itself says it. Otherwise an error body of the
+	// provider's own making proves that it was asked and would not.
+	DoubtServerErrors bool
 	// MaxBody is how much of an answer is read at most; 0 means 64 MiB.
 	MaxBody int64
 	// Transport carries the calls. Nil means one without a proxy that opens

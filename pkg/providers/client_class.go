@@ -19,7 +19,7 @@ func (c *Client) classOf(call Call, status int, said *classify.Error) classify.C
 			return class
 		}
 	}
-	if call.Submit && ambiguous(status, said != nil) {
+	if call.Submit && ambiguous(status, said != nil && !c.config.DoubtServerErrors) {
 		return classify.UnknownOutcome
 	}
 	return classify.Classify(&classify.Error{Code: codeOf(said), Status: status}).Class

@@ -207,7 +207,24 @@ type Capabilities struct {
 	Demo bool
 	// Webhooks says that the provider reports to Request.WebhookURL.
 	Webhooks bool
+	// Files says how the bytes of input files reach the provider; empty where
+	// no feature takes any.
+	Files Handover
+	// ResultLifetime is how long the provider keeps outputs after the end of a
+	// generation; 0 when it does not say. Results are copied as soon as they
+	// are known, so this is what a late look-up can still count on.
+	ResultLifetime time.Duration
 }
+
+// Handover is how an adapter hands the bytes of an input file over.
+type Handover string
+
+// The ways of handing over.
+const (
+	HandoverUpload  Handover = "upload"   // as they are: in a form, or uploaded first
+	HandoverDataURI Handover = "data_uri" // inside the request's JSON, as a data URI or base64
+	HandoverURL     Handover = "url"      // not at all: the provider fetches https URLs
+)
 
 // FeatureCapability is one feature that a provider offers.
 type FeatureCapability struct {

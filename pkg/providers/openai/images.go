@@ -2,12 +2,8 @@ package openai
 
 import (
 	"context"
-	"encoding/base64"
 	"fmt"
-	"net/http"
-	"strings"
 
-	"github.com/easel-jobs/easel/pkg/classify"
 	"github.com/easel-jobs/easel/pkg/providers"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
@@ -21,11 +17,11 @@ func (p *Provider) generateImage(ctx context.Context, req providers.Request) (pr
 // understands it. Only pictures that are named by URL need the JSON variant.
 func (p *Provider) editImage(ctx context.Context, req providers.Request) (providers.Status, error) {
 	body, warnings := p.imageBody(req)
-	pictures, err := p.picturesAt(req, "image")
+	pictures, err := req.Attachments("image")
 	if err != nil {
 		return providers.Status{}, err
 	}
-	masks, err := p.picturesAt(req, "mask")
+	masks, err := req.Attachments("mask")
 	if err != nil {
 		return providers.Status{}, err
 	}
@@ -42,10 +38,10 @@ func (p *Provider) editImage(ctx context.Context, req providers.Request) (provid
 		name = "image[]"
 	}
 	for i, picture := range pictures {
-		picture.attach(form, name, fmt.Sprintf("image-%d", i+1))
+		picture.AddTo(form, name, fmt.Sprintf("image-%d", i+1))
 	}
 	if len(masks) > 0 {
-		masks[0].attach(form, "mask", "mask")
+		masks[0].AddTo(form, "mask", "mask")
 	}
 	return p.image(ctx, "/images/edits", nil, form.Payload(), warnings)
 }
@@ -58,40 +54,30 @@ func (p *Provider) image(ctx context.Context, path string, body map[string]any, 
 	}
 	var reply imagesReply
 	call := providers.Call{URL: path, Payload: form, Submit: true}
-	if _, err := p.client.JSON(ctx, call, in, &reply); err != nil {
+	answer, err := p.client.JSON(ctx, call, in, &reply)
+	if err != nil {
 		return providers.Status{}, err
 	}
-	st, err := p.imageStatus(reply)
+	st, err := p.imageStatus(reply, answer.Body)
 	st.Warnings = warnings
 	return st, err
 }
 
-func (p *Provider) imageStatus(reply imagesReply) (providers.Status, error) {
+func (p *Provider) imageStatus(reply imagesReply, answer []byte) (providers.Status, error) {
 	if reply.Data == nil {
 		return providers.Status{}, p.client.Strange(true, "the answer has no pictures")
 	}
-	st := providers.Status{State: providers.Succeeded, Data: reply.details()}
-	for i, picture := range *reply.Data {
-		output := providers.Output{Kind: "image", MediaType: mediaTypes[string(reply.OutputFormat)], URL: picture.URL}
-		if picture.Base64 != "" {
-			data, err := base64.StdEncoding.DecodeString(stripDataURL(picture.Base64))
-			if err != nil {
-				return providers.Status{}, p.client.Strange(true, "picture %d is not base64", i+1)
-			}
-			output.Data, output.URL = data, ""
-			if output.MediaType == "" {
-				output.MediaType = http.DetectContentType(data)
-			}
-		}
-		if output.URL == "" && len(output.Data) == 0 {
-			return providers.Status{}, p.client.Strange(true, "picture %d is empty", i+1)
-		}
-		st.Outputs = append(st.Outputs, output)
+	st, err := p.client.Completed(true, providers.Status{Data: reply.details()}, answer, tasks.TextToImage)
+	if err != nil {
+		return providers.Status{}, err
 	}
-	if len(st.Outputs) == 0 {
-		return providers.Status{State: providers.Failed, Failure: &classify.Error{
-			Class: classify.GenerationFailed, Code: "no_image", Provider: p.config.Name, Message: "the provider made no picture",
-		}}, nil
+	if len(st.Outputs) < len(*reply.Data) {
+		return providers.Status{}, p.client.Strange(true, "a picture of the answer is empty")
+	}
+	for i := range st.Outputs {
+		if format := mediaTypes[string(reply.OutputFormat)]; format != "" {
+			st.Outputs[i].MediaType = format
+		}
 	}
 	return st, nil
 }
@@ -121,13 +107,4 @@ func (r imagesReply) details() map[string]any {
 		details["usage"] = r.Usage
 	}
 	return details
-}
-
-// stripDataURL takes away what some servers put before the base64.
-func stripDataURL(text string) string {
-	if rest, found := strings.CutPrefix(text, "data:"); found {
-		_, data, _ := strings.Cut(rest, ",")
-		return data
-	}
-	return text
 }

@@ -1,176 +1,101 @@
 package openai
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
-	"net/http"
 	"regexp"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
-	"github.com/easel-jobs/easel/pkg/classify"
 	"github.com/easel-jobs/easel/pkg/providers"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
 // reserved are the provider's parameters that are ours to set: they would
 // change who is asked, or the form of the answer.
-var reserved = []string{"model", "stream", "stream_format", "partial_images", "user", "webhook", "webhook_url", "input", "images", "image[]", "input_reference"}
+var reserved = []string{
+	"model", "stream", "stream_format", "partial_images", "user", "webhook*", "input", "images", "image[]", "input_reference",
+	"response_format",
+}
 
 // CheckInput implements [providers.InputChecker]. It refuses what is surely
 // wrong; parameters that it does not know are the provider's to judge.
 func (p *Provider) CheckInput(feature tasks.Feature, model string, input map[string]any) error {
-	check, ok := checks[feature]
+	describe, ok := inputs[feature]
 	if !ok {
-		return &classify.Error{
-			Class: classify.Validation, Provider: p.config.Name, Field: "/feature_type", Message: "this provider does not offer the feature",
-		}
+		return providers.NotOffered()
 	}
-	for _, key := range slices.Sorted(maps.Keys(input)) {
-		if slices.Contains(reserved, key) || key == "response_format" {
-			return p.invalid("/input_data/"+key, "cannot be set here")
-		}
-	}
-	if field, detail := check(model, input); detail != "" {
-		return p.invalid("/input_data/"+field, detail)
-	}
-	return nil
+	in := describe(model)
+	in.Reserved = reserved
+	return in.Check(input)
 }
 
-func (p *Provider) invalid(field, detail string) error {
-	return &classify.Error{Class: classify.Validation, Provider: p.config.Name, Field: field, Message: detail}
-}
-
-// checks says per feature which field is wrong, and how; no detail means none.
-var checks = map[tasks.Feature]func(model string, input map[string]any) (field, detail string){
-	tasks.TextToImage: checkImage,
-	tasks.ImageToImage: func(model string, input map[string]any) (string, string) {
-		if !isPicture(input["image"]) {
-			return "image", "must be a picture, or a list of up to 16"
-		}
-		if mask, ok := input["mask"]; ok && !isPicture(mask) {
-			return "mask", "must be a picture"
-		}
-		return checkImage(model, input)
+// inputs says what each feature takes from a model.
+var inputs = map[tasks.Feature]func(model string) providers.Inputs{
+	tasks.TextToImage: imageInputs,
+	tasks.ImageToImage: func(model string) providers.Inputs {
+		in := imageInputs(model)
+		in.Required = []string{"image", "prompt"}
+		in.Checks["image"], in.Checks["mask"] = providers.FilesUpTo(16), providers.OneFile
+		return in
 	},
-	tasks.TextToSpeech: checkSpeech,
-	tasks.TextToVideo:  checkVideo,
-	tasks.ImageToVideo: func(model string, input map[string]any) (string, string) {
-		if _, list := input["image"].([]any); list || !isPicture(input["image"]) {
-			return "image", "must be a picture"
-		}
-		return checkVideo(model, input)
+	tasks.TextToSpeech: speechInputs,
+	tasks.TextToVideo:  videoInputs,
+	tasks.ImageToVideo: func(model string) providers.Inputs {
+		in := videoInputs(model)
+		in.Required = []string{"image", "prompt"}
+		in.Checks["image"] = providers.OneFile
+		return in
 	},
 }
 
-var size = regexp.MustCompile(`^([1-9][0-9]{1,4}x[1-9][0-9]{1,4}|auto)$`)
+var size = providers.Matching(regexp.MustCompile(`^([1-9][0-9]{1,4}x[1-9][0-9]{1,4}|auto)$`), "a width and a height such as 1024x1024")
 
-func checkImage(model string, input map[string]any) (string, string) {
-	if detail := checkText(input["prompt"], maxPrompt(model)); detail != "" {
-		return "prompt", detail
+func imageInputs(model string) providers.Inputs {
+	return providers.Inputs{
+		Required: []string{"prompt"},
+		Excludes: map[string]string{"aspect_ratio": "size"},
+		Checks: map[string]providers.Check{
+			"prompt": providers.TextUpTo(maxPrompt(model)), "n": providers.Whole(1, 10), "output_compression": providers.Whole(0, 100),
+			"size": size, "aspect_ratio": ratios(imageSizes(model)),
+		},
 	}
-	if n, given := input["n"]; given && !isWhole(n, 1, 10) {
-		return "n", "must be a whole number from 1 to 10"
-	}
-	if compression, given := input["output_compression"]; given && !isWhole(compression, 0, 100) {
-		return "output_compression", "must be a whole number from 0 to 100"
-	}
-	return checkSize(input, imageSizes(model))
 }
 
-func checkSpeech(_ string, input map[string]any) (string, string) {
-	if detail := checkText(input["text"], 4096); detail != "" {
-		return "text", detail
+func speechInputs(string) providers.Inputs {
+	return providers.Inputs{
+		Required: []string{"text"},
+		Names:    map[string]string{"text": "input", "format": "response_format"},
+		Checks: map[string]providers.Check{
+			"text": providers.TextUpTo(4096), "speed": providers.Number(0.25, 4),
+			"format": providers.OneOf("mp3", "opus", "aac", "flac", "wav", "pcm"), "voice": voice,
+		},
 	}
-	if speed, given := input["speed"]; given {
-		if v, ok := speed.(float64); !ok || v < 0.25 || v > 4 {
-			return "speed", "must be a number from 0.25 to 4"
-		}
-	}
-	if format, given := input["format"]; given {
-		name, _ := format.(string)
-		if !strings.HasPrefix(mediaTypes[name], "audio/") {
-			return "format", "must be mp3, opus, aac, flac, wav or pcm"
-		}
-	}
-	switch input["voice"].(type) {
-	case nil, string, map[string]any:
-		return "", ""
-	}
-	return "voice", "must be a name"
 }
 
-var seconds = regexp.MustCompile(`^[1-9][0-9]{0,2}$`)
-
-func checkVideo(_ string, input map[string]any) (string, string) {
-	if detail := checkText(input["prompt"], 32000); detail != "" {
-		return "prompt", detail
+func voice(v any) string {
+	switch v.(type) {
+	case string, map[string]any:
+		return ""
 	}
-	for _, key := range []string{"duration", "seconds"} {
-		if v, given := input[key]; given && !seconds.MatchString(fmt.Sprint(v)) {
-			return key, "must be a whole number of seconds"
-		}
-	}
-	if input["duration"] != nil && input["seconds"] != nil {
-		return "seconds", "cannot be given beside duration"
-	}
-	return checkSize(input, videoSizes)
+	return "must be a name"
 }
 
-func checkText(v any, limit int) string {
-	text, ok := v.(string)
-	switch {
-	case v == nil:
-		return "is required"
-	case !ok:
-		return "must be a text"
-	case strings.TrimSpace(text) == "":
-		return "must not be empty"
-	case utf8.RuneCountInString(text) > limit:
-		return fmt.Sprintf("must have at most %d characters", limit)
+func videoInputs(string) providers.Inputs {
+	return providers.Inputs{
+		Required: []string{"prompt"},
+		Names:    map[string]string{"duration": "seconds"},
+		Excludes: map[string]string{"aspect_ratio": "size"},
+		Checks: map[string]providers.Check{
+			"prompt": providers.TextUpTo(32000), "duration": providers.Seconds(1, 999), "seconds": providers.Seconds(1, 999),
+			"size": size, "aspect_ratio": ratios(videoSizes),
+		},
 	}
-	return ""
 }
 
-func checkSize(input map[string]any, ratios map[string]string) (string, string) {
-	given, sized := input["size"]
-	if text, ok := given.(string); sized && (!ok || !size.MatchString(text)) {
-		return "size", "must be a width and a height such as 1024x1024"
-	}
-	ratio, shaped := input["aspect_ratio"]
-	if !shaped {
-		return "", ""
-	}
-	if sized {
-		return "aspect_ratio", "cannot be given beside size"
-	}
-	if text, ok := ratio.(string); !ok || ratios[text] == "" {
-		return "aspect_ratio", "must be one of " + strings.Join(slices.Sorted(maps.Keys(ratios)), ", ")
-	}
-	return "", ""
-}
-
-func isWhole(v any, least, most float64) bool {
-	n, ok := v.(float64)
-	return ok && n == math.Trunc(n) && n >= least && n <= most
-}
-
-// isPicture reports whether v can be one: a URL, base64, the reference that
-// takes a file's place, or a list of these.
-func isPicture(v any) bool {
-	switch v := v.(type) {
-	case string:
-		return v != ""
-	case map[string]any:
-		return len(v) > 0
-	case []any:
-		return len(v) > 0 && len(v) <= 16 && !slices.ContainsFunc(v, func(item any) bool { return !isPicture(item) })
-	}
-	return false
+func ratios(sizes map[string]string) providers.Check {
+	return providers.OneOf(slices.Sorted(maps.Keys(sizes))...)
 }
 
 func maxPrompt(model string) int {
@@ -208,18 +133,11 @@ func imageSizes(model string) map[string]string {
 // passOn is the input as the provider gets it: our files taken out, the model
 // put in.
 func passOn(req providers.Request) map[string]any {
-	body := maps.Clone(req.Input)
+	body := inputs[req.Feature](req.Model).Rename(req.Input)
 	delete(body, "image")
 	delete(body, "mask")
 	body["model"] = req.Model
 	return body
-}
-
-func rename(body map[string]any, from, to string) {
-	if v, ok := body[from]; ok {
-		delete(body, from)
-		body[to] = v
-	}
 }
 
 // imageBody is the body of both image calls, but for the pictures.
@@ -266,75 +184,17 @@ func sameShape(ratio, size string) bool {
 	return a*h == b*w
 }
 
-// picture is one picture of the input: its bytes, or where it is.
-type picture struct {
-	data      []byte
-	mediaType string
-	url       string
-}
-
-// picturesAt collects the pictures that stand at a key of the input, none if
-// there are none.
-func (p *Provider) picturesAt(req providers.Request, key string) ([]picture, error) {
-	v, given := req.Input[key]
-	if !given {
-		return nil, nil
-	}
-	list, ok := v.([]any)
-	if !ok {
-		one, err := p.pictureAt(req, v, "/"+key)
-		return []picture{one}, err
-	}
-	var pictures []picture
-	for i, item := range list {
-		one, err := p.pictureAt(req, item, fmt.Sprintf("/%s/%d", key, i))
-		if err != nil {
-			return nil, err
-		}
-		pictures = append(pictures, one)
-	}
-	return pictures, nil
-}
-
-func (p *Provider) pictureAt(req providers.Request, v any, pointer string) (picture, error) {
-	for _, file := range req.Files {
-		if file.Pointer == pointer {
-			return picture{data: file.Data, mediaType: file.MediaType}, nil
-		}
-	}
-	text, _ := v.(string)
-	if strings.HasPrefix(text, "https://") || strings.HasPrefix(text, "http://") {
-		return picture{url: text}, nil
-	}
-	data, err := base64.StdEncoding.DecodeString(stripDataURL(text))
-	if err != nil || len(data) == 0 {
-		return picture{}, p.invalid("/input_data"+pointer, "must be a picture: a URL, a data URL or base64")
-	}
-	return picture{data: data, mediaType: http.DetectContentType(data)}, nil
-}
-
-func byURL(pictures []picture) bool {
-	return slices.ContainsFunc(pictures, func(one picture) bool { return one.url != "" })
+func byURL(pictures []providers.Attachment) bool {
+	return slices.ContainsFunc(pictures, func(one providers.Attachment) bool { return one.URL != "" })
 }
 
 // references are pictures as JSON has them.
-func references(pictures []picture) []any {
+func references(pictures []providers.Attachment) []any {
 	list := make([]any, len(pictures))
 	for i, one := range pictures {
-		address := one.url
-		if address == "" {
-			address = "data:" + one.mediaType + ";base64," + base64.StdEncoding.EncodeToString(one.data)
-		}
-		list[i] = map[string]any{"image_url": address}
+		list[i] = map[string]any{"image_url": one.Address()}
 	}
 	return list
-}
-
-var extensions = map[string]string{"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp", "image/gif": ".gif"}
-
-// attach adds the picture to a form. Servers go by the file's name.
-func (one picture) attach(form *providers.Form, name, filename string) {
-	form.File(name, filename+extensions[one.mediaType], one.mediaType, one.data)
 }
 
 // formOf writes the body as the fields of a form.

@@ -10,6 +10,7 @@ package openai
 
 import (
 	"context"
+	"embed"
 	"errors"
 	"fmt"
 	"net/http"
@@ -123,19 +124,20 @@ var models = map[tasks.Feature][]string{
 // provider takes any model; the configuration may name those it has.
 func (p *Provider) Capabilities() providers.Capabilities {
 	c := providers.Capabilities{
-		Poll: providers.PollPolicy{First: 5 * time.Second, Interval: 5 * time.Second, Ceiling: 20 * time.Second},
+		Poll:     providers.PollPolicy{First: 5 * time.Second, Interval: 5 * time.Second, Ceiling: 20 * time.Second},
+		Features: providers.Features(schemas, models), Files: providers.HandoverUpload,
+		ResultLifetime: time.Hour, // of a DALL·E URL; other pictures come as bytes
 	}
-	for _, feature := range []tasks.Feature{
-		tasks.TextToImage, tasks.ImageToImage, tasks.TextToSpeech, tasks.TextToVideo, tasks.ImageToVideo,
-	} {
-		capability := providers.FeatureCapability{Feature: feature, Input: schema(feature)}
-		if p.vendor {
-			capability.Models = slices.Clone(models[feature])
+	if !p.vendor {
+		for i := range c.Features {
+			c.Features[i].Models = nil
 		}
-		c.Features = append(c.Features, capability)
 	}
 	return c
 }
+
+//go:embed schemas/*.json
+var schemas embed.FS
 
 // withModel fills in OpenAI's default where no model was chosen.
 func withModel(req providers.Request) providers.Request {

@@ -22,7 +22,7 @@ func (p *Provider) speak(ctx context.Context, req providers.Request) (providers.
 	body := speechBody(req)
 	payload, err := providers.JSONPayload(body)
 	if err != nil {
-		return providers.Status{}, p.invalid("/input_data", "cannot be encoded")
+		return providers.Status{}, err
 	}
 	reply, err := p.client.Do(ctx, providers.Call{
 		URL: "/audio/speech", Payload: payload, Submit: true,
@@ -47,8 +47,6 @@ func (p *Provider) speak(ctx context.Context, req providers.Request) (providers.
 
 func speechBody(req providers.Request) map[string]any {
 	body := passOn(req)
-	rename(body, "text", "input")
-	rename(body, "format", "response_format")
 	if _, ok := body["response_format"]; !ok {
 		body["response_format"] = "mp3"
 	}

@@ -33,7 +33,7 @@ func (p *Provider) startVideo(ctx context.Context, req providers.Request) (provi
 	call := providers.Call{URL: "/videos", Submit: true}
 	var in any = body
 	if req.Feature == tasks.ImageToVideo {
-		pictures, err := p.picturesAt(req, "image")
+		pictures, err := req.Attachments("image")
 		if err != nil {
 			return providers.Status{}, err
 		}
@@ -41,7 +41,7 @@ func (p *Provider) startVideo(ctx context.Context, req providers.Request) (provi
 			body["input_reference"] = references(pictures)[0]
 		} else {
 			form := formOf(body)
-			pictures[0].attach(form, "input_reference", "image")
+			pictures[0].AddTo(form, "input_reference", "image")
 			call.Payload, in = form.Payload(), nil
 		}
 	}
@@ -55,7 +55,6 @@ func (p *Provider) startVideo(ctx context.Context, req providers.Request) (provi
 
 func videoBody(req providers.Request) map[string]any {
 	body := passOn(req)
-	rename(body, "duration", "seconds")
 	if seconds, ok := body["seconds"].(float64); ok {
 		body["seconds"] = strconv.FormatFloat(seconds, 'f', -1, 64)
 	}

@@ -131,7 +131,7 @@ func (p *Provider) Capabilities() providers.Capabilities { return p.capabilities
 
 func (c Config) capabilities() providers.Capabilities {
 	return providers.Capabilities{
-		Features: features(), Synchronous: c.Mode == ModeSync, Demo: true, Webhooks: true,
+		Features: features(), Synchronous: c.Mode == ModeSync, Demo: true, Webhooks: true, Files: providers.HandoverDataURI,
 		Poll: providers.PollPolicy{First: 300 * time.Millisecond, Interval: 250 * time.Millisecond, Ceiling: 30 * time.Second},
 	}
 }
