@@ -30,11 +30,13 @@ build: ## Build the four programs into bin/
 .PHONY: test
 test: ## Run every test under the race detector (installs redis-server if it is missing)
 	@scripts/require redis-server
+	@scripts/require espeak-ng || echo "no espeak-ng to be had: its test is skipped"
 	$(GO) test -race -timeout 15m ./...
 
 .PHONY: test-quick
 test-quick: ## Run every test without the race detector
 	@scripts/require redis-server
+	@scripts/require espeak-ng || echo "no espeak-ng to be had: its test is skipped"
 	$(GO) test -timeout 10m ./...
 
 .PHONY: lint

@@ -6,6 +6,7 @@ import (
 
 	"github.com/easel-jobs/easel/internal/config"
 	"github.com/easel-jobs/easel/pkg/providers"
+	"github.com/easel-jobs/easel/pkg/providers/command"
 	"github.com/easel-jobs/easel/pkg/providers/openai"
 	"github.com/easel-jobs/easel/pkg/providers/sketch"
 	"github.com/easel-jobs/easel/pkg/tasks"
@@ -13,8 +14,9 @@ import (
 
 // openers are the adapters that this binary knows.
 var openers = map[string]providers.Opener{
-	"openai": openai.Open,
-	"sketch": sketch.Open,
+	"command": command.Open,
+	"openai":  openai.Open,
+	"sketch":  sketch.Open,
 }
 
 // openRegistry opens the configured providers.

@@ -169,8 +169,10 @@ func (e *Engine) call(ctx, callCtx context.Context, job *tasks.Job, number int, 
 	if end, _ := callCtx.Deadline(); time.Until(end) < leastCallTime {
 		return e.record(keep, job, e.notCalled(number))
 	}
+	req := e.request(job, job.Submission(number), files)
+	req.Report = e.reporter(job.ID, number)
 	started := time.Now()
-	status, err := entry.Provider.Submit(callCtx, e.request(job, job.Submission(number), files))
+	status, err := entry.Provider.Submit(callCtx, req)
 	e.called(job, entry.Name, "submit", err, started)
 	if err != nil {
 		return e.refused(keep, job, number, entry, err)

@@ -212,6 +212,7 @@ type scripted struct {
 	cancels int
 
 	synchronous bool
+	report      func(context.Context, *float64, string) bool // of the submission that is under way
 }
 
 func (p *scripted) asProvider() providers.Provider {
@@ -241,6 +242,7 @@ func (p *scripted) next() reply {
 func (p *scripted) Submit(_ context.Context, req providers.Request) (st providers.Status, err error) {
 	p.world.call(func() {
 		r := p.next()
+		p.report = req.Report
 		if r.before != nil {
 			r.before(p.world)
 		}

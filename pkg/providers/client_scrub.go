@@ -47,6 +47,12 @@ func (s scrubber) message(text string) string {
 	return truncate(strings.ToValidUTF8(text, "�"), maxMessage)
 }
 
+// Presentable makes what a program said fit to be kept: without the texts that
+// are private, payloads and signed URLs, in one line, and short.
+func Presentable(text string, private []string) string {
+	return scrubber{payload: &Payload{fields: private}}.message(text)
+}
+
 // code makes a provider's code fit to be kept.
 func (s scrubber) code(text string) string {
 	return truncate(s.message(text), maxCode)

@@ -102,6 +102,11 @@ type Request struct {
 	Files      []File // the parts of the input that are files, referred to by {"$file": index}
 	UserID     string
 	WebhookURL string // where the provider may report; empty when there is no public URL
+	// Report takes what a provider that answers Submit with the result can say
+	// meanwhile: how far it is, nil where it does not know. It answers whether
+	// somebody still wants the generation; a provider that can end it then does,
+	// and returns an error of class classify.Canceled. It may be nil.
+	Report func(ctx context.Context, percent *float64, message string) (wanted bool)
 }
 
 // File is an input file, ready to be sent.

@@ -19,28 +19,19 @@ import (
 
 	"github.com/easel-jobs/easel/pkg/classify"
 	"github.com/easel-jobs/easel/pkg/providers"
-	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
 func checkCapabilities(t testing.TB, a Adapter) {
 	p, double := a.start(t, hang)
-	c := p.Capabilities()
-	require.NotEmpty(t, c.Features, "a provider offers something")
-	seen := map[tasks.Feature]bool{}
-	for _, f := range c.Features {
-		require.NotEmpty(t, f.Feature)
-		require.False(t, seen[f.Feature], "%s is offered twice", f.Feature)
-		seen[f.Feature] = true
-		var schema map[string]any
-		require.NoError(t, json.Unmarshal(f.Input, &schema), "%s: the schema of the input", f.Feature)
-		require.Equal(t, "object", schema["type"], "%s: input_data is an object", f.Feature)
-	}
-	require.True(t, seen[a.Request.Feature], "the tested feature is offered")
-	require.Equal(t, c, p.Capabilities(), "capabilities do not change")
+	requireCapabilities(t, p, a.Request)
 	require.Empty(t, double.Requests(), "capabilities are known without asking")
-	if checker, ok := p.(providers.InputChecker); ok {
-		require.NoError(t, checker.CheckInput(a.Request.Feature, a.Request.Model, a.Request.Input), "the tested input is good")
-	}
+}
+
+func requireSchema(t testing.TB, f providers.FeatureCapability) {
+	t.Helper()
+	var schema map[string]any
+	require.NoError(t, json.Unmarshal(f.Input, &schema), "%s: the schema of the input", f.Feature)
+	require.Equal(t, "object", schema["type"], "%s: input_data is an object", f.Feature)
 }
 
 func checkSubmit(t testing.TB, a Adapter) {

@@ -1,0 +1,3 @@
+echo "loading" >&2
+echo "no such voice" >&2
+exit 3
