@@ -50,6 +50,13 @@ func (p *program) newBars(labels []string) *bars {
 	return b
 }
 
+// begin says under which labels jobs are shown, before the first is.
+func (b *bars) begin(labels []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.labels, b.jobs, b.told = labels, make([]client.Job, len(labels)), make([]string, len(labels))
+}
+
 // show says how the job at index fares now.
 func (b *bars) show(index int, job client.Job) {
 	b.mu.Lock()

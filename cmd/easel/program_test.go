@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -55,6 +56,12 @@ func newAPI(t *testing.T) *api {
 	mux.HandleFunc("GET /v1/providers", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, `{"providers":[{"id":"openai","adapter":"openai","default":true,"features":[{"feature_type":"text-to-image"}],`+
 			`"health":{"status":"down","reason":"key \u001b[31mrefused"}}]}`)
+	})
+	mux.HandleFunc("GET /v1/features", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"features":[`+
+			`{"feature_type":"text-to-image","providers":[{"provider_id":"sketch","input_schema":{"required":["prompt"]}},{"provider_id":"local","input_schema":{"required":["prompt","steps"]}}]},`+
+			`{"feature_type":"text-to-video","providers":[{"provider_id":"sketch"},{"provider_id":"openai"}]},`+
+			`{"feature_type":"text-to-speech","providers":[{"provider_id":"sketch"},{"provider_id":"local","input_schema":{"required":["text"]}}]}]}`)
 	})
 	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -428,6 +435,33 @@ func TestDemo(t *testing.T) {
 		}
 	})
 
+	t.Run("another provider", func(t *testing.T) {
+		t.Parallel()
+		a := newAPI(t)
+		e := newEasel(a)
+		onServer(t, e, a)
+		local := filepath.Join(t.TempDir(), "easel.yaml")
+		require.NoError(t, os.WriteFile(local, []byte("providers: [{name: local, use: command}, {name: openai, api_key: k}]"), 0o600))
+		require.Zero(t, e.run(t.Context(), []string{"demo", "--exit", "--provider", "local", "--config", local}), "%s", &e.err)
+		require.Contains(t, e.out.String(), "Skipped: image, since local wants steps for it; video, since local has no text-to-video.")
+		require.Contains(t, e.out.String(), `'{"feature_type":"text-to-speech","provider_id":"local","input_data":{"text":"A harbour at dawn"}}'`)
+		require.NotContains(t, e.err.String(), "image  ")
+		posts := 0
+		for _, request := range a.seen() {
+			if strings.HasPrefix(request, "POST") {
+				posts++
+				require.Contains(t, request, `"provider_id":"local"`)
+				require.Contains(t, request, "text-to-speech")
+			}
+		}
+		require.Equal(t, 1, posts)
+
+		e = newEasel(a)
+		onServer(t, e, a)
+		require.NotZero(t, e.run(t.Context(), []string{"demo", "--exit", "--provider", "nobody", "--config", local}))
+		require.Contains(t, e.err.String(), "nothing to show: image, since nobody has no text-to-image")
+	})
+
 	t.Run("stands until it is told to stop", func(t *testing.T) {
 		t.Parallel()
 		a := newAPI(t)
@@ -516,4 +550,34 @@ func TestVersion(t *testing.T) {
 	e := newEasel(nil)
 	require.Zero(t, e.run(t.Context(), []string{"version", "--json"}))
 	require.Contains(t, e.out.String(), `"version":"test"`)
+}
+
+// TestDemoOfAProgram runs the demo for real, with a program of this machine as
+// the provider.
+func TestDemoOfAProgram(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "easel.yaml")
+	require.NoError(t, os.WriteFile(file, []byte(`
+data_dir: `+t.TempDir()+`
+api: {listen: "127.0.0.1:0"}
+dashboard: {listen: "127.0.0.1:0"}
+providers:
+  - name: speaker
+    use: command
+    options:
+      commands:
+        - feature: text-to-speech
+          program: /bin/sh
+          arguments: ["-c", "printf 'RIFF....WAVE%s' \"$2\" >\"$1/said.wav\"", "sh", "{output}", "{text}"]
+          input: [{name: text, required: true}]
+`), 0o600))
+	e := newEasel(nil)
+	e.up = up
+	require.Zero(t, e.run(t.Context(), []string{"demo", "--exit", "--provider", "speaker", "--config", file}), "%s", &e.err)
+	require.Contains(t, e.out.String(), "Skipped: image, since speaker has no text-to-image; video, since speaker has no text-to-video.")
+	path := regexp.MustCompile(`speech +(\S+\.wav)`).FindStringSubmatch(e.out.String())
+	require.NotEmpty(t, path, "%s\n%s", &e.out, &e.err)
+	sound, err := os.ReadFile(path[1])
+	require.NoError(t, err)
+	require.Equal(t, "RIFF....WAVEEvery job you hand me comes to rest.", string(sound))
 }

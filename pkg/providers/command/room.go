@@ -119,9 +119,13 @@ func (one *run) files(values map[string]string) error {
 		if _, given := one.req.Input[declared.Name]; !given || declared.Type != providers.TypeFile {
 			continue
 		}
-		file := one.req.File(declared.Name)
-		if file == nil {
-			return one.provider.invalid("/input_data/"+declared.Name, "must be a file, such as a data URL")
+		found, err := one.req.Attachments(declared.Name)
+		if err != nil {
+			return err
+		}
+		file := found[0] // the check allows one
+		if file.URL != "" {
+			return one.provider.invalid("/input_data/"+declared.Name, "must be a file that comes along: a program cannot fetch it")
 		}
 		sniffed, _, _ := mime.ParseMediaType(http.DetectContentType(file.Data))
 		if !declared.Accepts(sniffed) {
