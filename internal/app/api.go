@@ -27,7 +27,7 @@ func API(ctx context.Context, cfg *config.Config, log *zap.Logger, reload Reload
 	log.Info("api is listening", zap.String("address", listener.Addr().String()))
 	return p.together(ctx, func(ctx context.Context) error {
 		return serve(ctx, listener, httpapi.Server(p.apiHandler(listener.Addr().String(), reload)))
-	}, p.serveMetrics)
+	}, p.serveMetrics, p.publish)
 }
 
 // apiHandler is the API as it is served at an address.

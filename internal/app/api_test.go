@@ -16,11 +16,31 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap/zaptest"
 
 	"github.com/easel-jobs/easel/internal/config"
 	"github.com/easel-jobs/easel/internal/redistest"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
+
+// start runs a whole Easel on free ports, with its own data directory.
+func start(t *testing.T, change ...func(*config.Config)) *Running {
+	t.Helper()
+	cfg := config.Default()
+	cfg.DataDir = t.TempDir()
+	cfg.API.Listen, cfg.Dashboard.Listen = "127.0.0.1:0", "127.0.0.1:0"
+	for _, apply := range change {
+		apply(cfg)
+	}
+	running, err := Up(context.WithoutCancel(t.Context()), cfg, UpOptions{Log: zaptest.NewLogger(t)})
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		require.NoError(t, running.Close(ctx))
+	})
+	return running
+}
 
 // server is an Easel whose Redis and files can be looked into.
 type server struct {
@@ -34,7 +54,7 @@ type server struct {
 func serveOn(t *testing.T, change ...func(*config.Config)) *server {
 	t.Helper()
 	db := redistest.Start(t)
-	running, _ := start(t, append([]func(*config.Config){func(c *config.Config) {
+	running := start(t, append([]func(*config.Config){func(c *config.Config) {
 		c.Redis.URL = config.URL(db.URL())
 		c.Providers = []config.Provider{{
 			Name: "sketch", Use: "sketch", OnUnknown: "hold", Concurrency: 16,

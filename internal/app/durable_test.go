@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bufio"
@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
+	"github.com/easel-jobs/easel/internal/app"
 	"github.com/easel-jobs/easel/internal/config"
 	"github.com/easel-jobs/easel/pkg/client"
 	"github.com/easel-jobs/easel/pkg/tasks"
@@ -41,7 +42,7 @@ func standAlone(dir string) error {
 	// known to be absent only once its call cannot be under way any more.
 	cfg.Worker.SubmitTimeout, cfg.Worker.ShutdownTimeout = 10*time.Second, 15*time.Second
 	cfg.Providers[0].Options = map[string]any{"min_duration_ms": 3000, "max_duration_ms": 4000}
-	running, err := Up(context.Background(), cfg, UpOptions{Log: zap.NewNop()})
+	running, err := app.Up(context.Background(), cfg, app.UpOptions{Log: zap.NewNop()})
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/easel-jobs/easel/internal/telemetry"
 	"github.com/easel-jobs/easel/internal/webhook"
 	"github.com/easel-jobs/easel/pkg/orchestrator"
+	"github.com/easel-jobs/easel/pkg/providers"
 )
 
 // Version is the release, set when it is built.
@@ -38,14 +39,24 @@ type platform struct {
 	artifacts *artifacts.Store
 	guard     *fetch.Guard
 	engine    *orchestrator.Engine
+	registry  *providers.Registry // of the configured providers, unless prepare has made another
 	links     *links
 	secrets   [][]byte
 	closers   []func() error
+	// unsigned says that links to artifacts cannot be signed here, since the
+	// secret is not known.
+	unsigned bool
 }
 
 // open opens everything that the configuration names. What was opened before a
 // failure is closed again.
-func open(ctx context.Context, cfg *config.Config, log *zap.Logger, redisURL string) (_ *platform, err error) {
+func open(ctx context.Context, cfg *config.Config, log *zap.Logger, redisURL string) (*platform, error) {
+	return openPrepared(ctx, cfg, log, redisURL, nil)
+}
+
+// openPrepared is open with a look at what stands in Redis before the rest is
+// opened; prepare may change the configuration and the registry by it.
+func openPrepared(ctx context.Context, cfg *config.Config, log *zap.Logger, redisURL string, prepare func(context.Context, *platform) error) (_ *platform, err error) {
 	p := &platform{cfg: cfg, log: log}
 	defer func() {
 		if err != nil {
@@ -55,6 +66,11 @@ func open(ctx context.Context, cfg *config.Config, log *zap.Logger, redisURL str
 	p.metrics = telemetry.NewMetrics(Version)
 	if err := p.openRedis(ctx, redisURL); err != nil {
 		return nil, err
+	}
+	if prepare != nil {
+		if err := prepare(ctx, p); err != nil {
+			return nil, err
+		}
 	}
 	if err := p.openSecrets(ctx); err != nil {
 		return nil, err
@@ -144,9 +160,10 @@ func (p *platform) openEngine() error {
 		return err
 	}
 	outside := p.guard.Client()
-	registry, err := openRegistry(p.cfg, outside.Transport)
-	if err != nil {
-		return err
+	if p.registry == nil {
+		if p.registry, err = openRegistry(p.cfg, outside.Transport); err != nil {
+			return err
+		}
 	}
 	fetcher := fetch.New(p.guard, fetch.Limits{Bytes: int64(p.cfg.Artifacts.MaxBytes)})
 	notifier, err := p.openNotifier()
@@ -154,14 +171,14 @@ func (p *platform) openEngine() error {
 		return err
 	}
 	p.links = &links{
-		publicURL: p.cfg.API.PublicURL, signer: signer, signed: len(p.cfg.API.Keys) > 0,
+		publicURL: p.cfg.API.PublicURL, signer: signer, signed: len(p.cfg.API.Keys) > 0 && !p.unsigned,
 		ttl: p.cfg.Artifacts.URLTTL, now: time.Now,
 	}
 	timings, limits := orchestrator.DefaultTimings(), orchestrator.DefaultLimits()
 	timings.SubmitTimeout = p.cfg.Worker.SubmitTimeout
 	limits.ArtifactBytes = int64(p.cfg.Artifacts.MaxBytes)
 	p.engine, err = orchestrator.New(orchestrator.Config{
-		Store: p.store, Queue: p.queue, Registry: registry, Artifacts: p.artifacts, Inputs: p.artifacts,
+		Store: p.store, Queue: p.queue, Registry: p.registry, Artifacts: p.artifacts, Inputs: p.artifacts,
 		Fetcher: fetcher, Notifier: notifier, Observer: telemetry.NewObserver(p.metrics, p.log),
 		Tokens: signer, Links: p.links, CheckURL: p.guard.CheckURL, PublicURL: p.cfg.API.PublicURL,
 		Defaults: orchestrator.Defaults{
@@ -173,7 +190,7 @@ func (p *platform) openEngine() error {
 		Limits: limits, Timings: timings,
 	})
 	p.closers = append(p.closers, func() error { fetcher.Close(); return nil })
-	for _, entry := range registry.All() {
+	for _, entry := range p.registry.All() {
 		if closer, ok := entry.Provider.(interface{ Close() error }); ok {
 			p.closers = append(p.closers, closer.Close)
 		}

@@ -88,7 +88,7 @@ func Up(ctx context.Context, cfg *config.Config, opts UpOptions) (_ *Running, er
 			},
 			func(ctx context.Context) error { return serve(ctx, pages, pageServer(dashboardHandler)) },
 			func(ctx context.Context) error { return p.work(ctx, redisURL) },
-			p.serveMetrics, r.redisLives,
+			p.serveMetrics, p.publish, r.redisLives,
 		)
 	}()
 	return r, nil

@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"bytes"
@@ -12,21 +12,19 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap/zaptest"
 
+	"github.com/easel-jobs/easel/internal/app"
 	"github.com/easel-jobs/easel/internal/config"
 	"github.com/easel-jobs/easel/pkg/client"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
 // start runs a whole Easel on free ports, with its own data directory.
-func start(t *testing.T, change ...func(*config.Config)) (*Running, *client.Client) {
+func start(t *testing.T) *client.Client {
 	t.Helper()
 	cfg := config.Default()
 	cfg.DataDir = t.TempDir()
 	cfg.API.Listen, cfg.Dashboard.Listen = "127.0.0.1:0", "127.0.0.1:0"
-	for _, apply := range change {
-		apply(cfg)
-	}
-	running, err := Up(context.WithoutCancel(t.Context()), cfg, UpOptions{Log: zaptest.NewLogger(t)})
+	running, err := app.Up(context.WithoutCancel(t.Context()), cfg, app.UpOptions{Log: zaptest.NewLogger(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -35,12 +33,12 @@ func start(t *testing.T, change ...func(*config.Config)) (*Running, *client.Clie
 	})
 	api, err := client.Dial(running.APIURL(), "")
 	require.NoError(t, err)
-	return running, api
+	return api
 }
 
 func TestOneOfEachKind(t *testing.T) {
 	t.Parallel()
-	_, api := start(t)
+	api := start(t)
 	tests := []struct {
 		feature tasks.Feature
 		input   string

@@ -20,7 +20,7 @@ func Worker(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
 		return err
 	}
 	defer p.close()
-	return p.together(ctx, func(ctx context.Context) error { return p.work(ctx, cfg.Redis.URL.Reveal()) }, p.serveMetrics)
+	return p.together(ctx, func(ctx context.Context) error { return p.work(ctx, cfg.Redis.URL.Reveal()) }, p.serveMetrics, p.publish)
 }
 
 // together runs services until the context ends or one of them fails, which

@@ -85,6 +85,9 @@ func mayImport(from, to string) bool {
 			// contract above them.
 			return to == "pkg/providers" || strings.HasPrefix(to, from+"/") || strings.HasPrefix(from, to+"/")
 		}
+		if from == "pkg/client" && to == "internal/app" {
+			return true // the front door opens the house
+		}
 		return strings.HasPrefix(to, "pkg/") && floorOf(to) < floorOf(from)
 	case slices.Contains(introducers, from):
 		return strings.HasPrefix(to, "internal/") || strings.HasPrefix(to, "pkg/")
@@ -153,9 +156,28 @@ func TestTheMachineRefuses(t *testing.T) {
 		"pkg/orchestrator":     "internal/store",
 		"internal/store":       "internal/queue",
 		"internal/httpapi":     "internal/app",
+		"pkg/client":           "internal/store",
+		"internal/app":         "cmd/easel",
 		"pkg/providers/openai": "pkg/providers/sketch",
 		"pkg/providers":        "pkg/orchestrator",
 	} {
 		require.False(t, mayImport(from, to), "%s → %s", from, to)
+	}
+	for _, from := range []string{"pkg/orchestrator", "pkg/providers", "pkg/tasks", "internal/httpapi"} {
+		require.False(t, mayImport(from, "internal/app"), "only the front door opens the house")
+	}
+	require.True(t, mayImport("pkg/client", "internal/app"))
+}
+
+// TestDialingIsLight shows that a program that only dials a server can leave the
+// house out of its binary.
+func TestDialingIsLight(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "-tags", "easel_http", module+"pkg/client").Output()
+	require.NoError(t, err)
+	for line := range strings.Lines(string(out)) {
+		path := strings.TrimSpace(line)
+		standard := !strings.Contains(strings.Split(path, "/")[0], ".")
+		require.True(t, standard || strings.HasPrefix(path, module+"pkg/"), "pkg/client drags in %s", path)
 	}
 }

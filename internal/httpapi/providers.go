@@ -70,11 +70,7 @@ func (s *server) listProviders(ctx context.Context, _ *struct{}) (*providersOutp
 	if err != nil {
 		return nil, problem(err)
 	}
-	out := &providersOutput{Body: ProviderList{Providers: make([]Provider, 0, len(infos))}}
-	for _, info := range infos {
-		out.Body.Providers = append(out.Body.Providers, viewProvider(info))
-	}
-	return out, nil
+	return &providersOutput{Body: Providers(infos)}, nil
 }
 
 func viewProvider(info orchestrator.ProviderInfo) Provider {
@@ -116,22 +112,12 @@ type featuresOutput struct {
 	Body FeatureList
 }
 
-// listFeatures turns the providers' features around: per feature who offers it.
 func (s *server) listFeatures(ctx context.Context, _ *struct{}) (*featuresOutput, error) {
 	infos, err := s.Jobs.ProviderInfos(ctx)
 	if err != nil {
 		return nil, problem(err)
 	}
-	out := &featuresOutput{Body: FeatureList{Features: []FeatureInfo{}}}
-	for _, info := range infos {
-		for _, offered := range info.Capabilities.Features {
-			feature := featureNamed(&out.Body, offered.Feature)
-			feature.Providers = append(feature.Providers, FeatureProvider{
-				ProviderID: info.Name, Models: modelsOf(info, offered), InputSchema: schemaOrAny(offered.Input),
-			})
-		}
-	}
-	return out, nil
+	return &featuresOutput{Body: Features(infos)}, nil
 }
 
 // featureNamed returns the list's entry for a feature, and makes one if need be.

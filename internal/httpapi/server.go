@@ -68,7 +68,7 @@ func (l Limits) withDefaults() Limits {
 		JobBytes:     cmp.Or(l.JobBytes, 32<<20),
 		BatchBytes:   cmp.Or(l.BatchBytes, 64<<20),
 		WebhookBytes: cmp.Or(l.WebhookBytes, 1<<20),
-		BatchJobs:    cmp.Or(l.BatchJobs, 1000),
+		BatchJobs:    cmp.Or(l.BatchJobs, MaxBatch),
 		Streams:      cmp.Or(l.Streams, 10_000),
 		Waits:        cmp.Or(l.Waits, 10_000),
 		BodyTime:     cmp.Or(l.BodyTime, 2*time.Minute),

@@ -36,6 +36,12 @@ const (
 	// keySecret is the key that signs links and tokens when none is configured.
 	keySecret = "easel:secret"
 
+	// keyInstallation is what a process that knows only this Redis must know
+	// of the installation, and keyProviders a hash of its providers; see
+	// [Store.Publish].
+	keyInstallation = "easel:installation"
+	keyProviders    = "easel:providers"
+
 	// keyJobs + tenant, keyJobs + tenant + ":status:" + status, and
 	// keyJobs + tenant + ":user:" + hash list ids in the order of their making:
 	// all scores are 0, and ids sort by time.

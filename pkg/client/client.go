@@ -3,10 +3,8 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
-	"net/http"
-	"net/url"
-	"strings"
+	"iter"
+	"sync"
 	"time"
 
 	"github.com/easel-jobs/easel/pkg/tasks"
@@ -15,102 +13,67 @@ import (
 // Job is a job as the API shows it.
 type Job = tasks.View
 
-// Client speaks to one Easel server. It is safe for concurrent use.
+// JobStatus is where a job stands: queued, processing, completed, failed,
+// canceled or unresolved; see [tasks.Statuses].
+type JobStatus = tasks.Status
+
+// Client speaks to one Easel, whichever way it was opened: [Dial], [Connect] or
+// [Embedded]. It is safe for concurrent use. [Client.Close] it when it is no
+// longer needed.
 type Client struct {
-	base      *url.URL
-	key       string
-	http      *http.Client
-	userAgent string
-	retries   int
-	idle      time.Duration
+	transport transport
+	config    OrchestratorConfig
+	catalog   catalog
 
-	// sleep waits, or returns the context's error; tests do not wait.
-	sleep func(ctx context.Context, d time.Duration) error
+	closeOnce sync.Once
+	closeErr  error
 }
 
-const (
-	defaultRetries = 4
-	// defaultIdle is three heartbeats of an event stream.
-	defaultIdle = 45 * time.Second
-	// headerTimeout leaves room for the longest wait that a request may ask
-	// the server for.
-	headerTimeout = 90 * time.Second
-	maxRedirects  = 5
-)
-
-// DialOption changes how a [Client] works.
-type DialOption func(*Client)
-
-// WithHTTPClient sends requests through h, which should not have a Timeout of
-// its own: that would cut off [Client.Watch].
-func WithHTTPClient(h *http.Client) DialOption {
-	return func(c *Client) { c.http = h }
+// transport carries the verbs to an Easel. What it answers is the same over
+// HTTP and through Redis, errors too; conformance_test.go holds both to that.
+type transport interface {
+	enqueue(ctx context.Context, draft tasks.Draft, o callOptions) (*Job, error)
+	enqueueBatch(ctx context.Context, drafts []tasks.Draft, o callOptions) ([]BatchResult, error)
+	get(ctx context.Context, id string) (*Job, error)
+	list(ctx context.Context, query Query) (*Page, error)
+	// watch yields the job whenever it is newer than what was yielded before,
+	// until it is at rest.
+	watch(ctx context.Context, id string) iter.Seq2[Job, error]
+	cancel(ctx context.Context, id string, o callOptions) (*Job, error)
+	retry(ctx context.Context, id string, mode RetryMode, o callOptions) (*Job, error)
+	resolve(ctx context.Context, id string, resolution Resolution, o callOptions) (*Job, error)
+	erase(ctx context.Context, id string, o callOptions) error
+	openArtifact(ctx context.Context, id string, index int) (*Artifact, error)
+	providers(ctx context.Context) ([]Provider, error)
+	features(ctx context.Context) ([]Feature, error)
+	// register adds a provider to the worker of this process.
+	register(ctx context.Context, spec ProviderSpec) error
+	close(ctx context.Context) error
 }
 
-// WithRetries sets how often a call is repeated; 0 tries once.
-func WithRetries(n int) DialOption {
-	return func(c *Client) { c.retries = max(n, 0) }
+// ErrUnsupported is wrapped by the errors of calls that the way in which the
+// client was opened does not have: a provider cannot be registered over HTTP,
+// for instance.
+var ErrUnsupported = errors.New("easel: not possible with this client")
+
+// newClient is a client over the transport, with what its options say of
+// requests.
+func newClient(t transport, o opening) *Client {
+	return &Client{transport: t, config: o.config}
 }
 
-// WithUserAgent names the program in the requests' User-Agent.
-func WithUserAgent(name string) DialOption {
-	return func(c *Client) { c.userAgent = name }
-}
+// closePatience is how long [Client.Close] waits for work that is under way: no
+// paid call is cut short.
+const closePatience = 6 * time.Minute
 
-// Dial makes a client of the server at baseURL, such as
-// https://easel.example.com. The key may be empty where the server needs none.
-// Nothing is sent yet; the only error is a URL that cannot be one.
-func Dial(baseURL, key string, options ...DialOption) (*Client, error) {
-	base, err := url.Parse(strings.TrimRight(baseURL, "/"))
-	switch {
-	case err != nil:
-		return nil, errors.New("easel: the server's address is not a URL")
-	case base.Scheme != "http" && base.Scheme != "https" || base.Host == "":
-		return nil, errors.New("easel: the server's address must begin with http:// or https:// and name a host")
-	case base.User != nil || base.RawQuery != "" || base.Fragment != "":
-		return nil, errors.New("easel: the server's address must not have a user, query or fragment; the key is given apart")
-	case strings.ContainsAny(key, "\r\n"):
-		return nil, errors.New("easel: the key must be one line")
-	}
-	c := &Client{
-		base: base, key: key, http: newHTTPClient(), userAgent: "easel-go",
-		retries: defaultRetries, idle: defaultIdle, sleep: sleep,
-	}
-	for _, option := range options {
-		option(c)
-	}
-	return c, nil
-}
-
-func newHTTPClient() *http.Client {
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true}
-	if standard, ok := http.DefaultTransport.(*http.Transport); ok {
-		transport = standard.Clone()
-	}
-	transport.ResponseHeaderTimeout = headerTimeout
-	transport.MaxIdleConnsPerHost = 32
-	return &http.Client{Transport: transport, CheckRedirect: followReads}
-}
-
-// followReads refuses to follow where a redirect would turn a POST into a GET,
-// and a request for work into a look at a list.
-func followReads(_ *http.Request, via []*http.Request) error {
-	if len(via) >= maxRedirects {
-		return fmt.Errorf("stopped after %d redirects", maxRedirects)
-	}
-	if via[0].Method != http.MethodGet {
-		return http.ErrUseLastResponse
-	}
-	return nil
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
+// Close ends what the client has opened: connections, and with [WithWorker] or
+// [Embedded] the worker, which finishes what it is at. Jobs go on elsewhere, or
+// when an Easel is there again.
+func (c *Client) Close() error {
+	c.closeOnce.Do(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), closePatience)
+		defer cancel()
+		c.closeErr = c.transport.close(ctx)
+	})
+	return c.closeErr
 }

@@ -59,9 +59,9 @@ func dial(t *testing.T, answers ...http.HandlerFunc) (*Client, *server, *[]time.
 	require.NoError(t, err)
 	// net/http repeats a GET by itself when a kept connection breaks, and the
 	// tests count ours.
-	c.http.Transport.(*http.Transport).DisableKeepAlives = true
+	c.transport.(*remote).http.Transport.(*http.Transport).DisableKeepAlives = true
 	waits := &[]time.Duration{}
-	c.sleep = func(ctx context.Context, d time.Duration) error {
+	c.transport.(*remote).sleep = func(ctx context.Context, d time.Duration) error {
 		*waits = append(*waits, d)
 		return ctx.Err()
 	}
@@ -285,7 +285,7 @@ func TestUnreachable(t *testing.T) {
 	c, err := Dial("http://"+listener.Addr().String(), "", WithRetries(2))
 	require.NoError(t, err)
 	waits := 0
-	c.sleep = func(context.Context, time.Duration) error { waits++; return nil }
+	c.transport.(*remote).sleep = func(context.Context, time.Duration) error { waits++; return nil }
 
 	_, err = c.Resolve(t.Context(), "job_1", NotCreated())
 	require.ErrorIs(t, err, ErrUnreachable)

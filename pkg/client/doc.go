@@ -1,11 +1,21 @@
-// Package client speaks to an Easel server over HTTP.
+// Package client is the front door of Easel for Go programs. There are three
+// ways in, and behind each the same [Client]:
 //
-//	c, err := client.Dial("http://127.0.0.1:8080", os.Getenv("EASEL_TOKEN"))
-//	job, err := c.Enqueue(ctx, tasks.Draft{
-//		FeatureType: tasks.TextToImage,
-//		InputData:   json.RawMessage(`{"prompt":"a harbour at dawn"}`),
-//	})
-//	job, err = c.Wait(ctx, job.ID)
+//	c, err := client.Dial("https://easel.example.com", key)  // a server, over HTTP
+//	c, err := client.Connect(ctx, "redis://10.0.0.5:6379/0") // an installation, through its Redis
+//	c, err := client.Embedded(ctx)                           // all of Easel in this process
+//
+// Verbs, results and errors are the same, so that going from one to another is
+// a change of one line. What one way does not have (a provider cannot be
+// registered over HTTP) is [ErrUnsupported], and says what would help.
+//
+// # Jobs
+//
+// [Client.Enqueue] asks for a job; once it has returned without an error the job
+// comes to rest, whatever becomes of this process. [Client.Watch] and
+// [Client.Wait] follow it, [Client.Get], [Client.List] and [Client.All] read,
+// [Client.Cancel], [Client.Retry], [Client.Resolve] and [Client.Delete] act, and
+// [Client.Open] reads the files.
 //
 // # What it repeats, and what not
 //
@@ -20,12 +30,20 @@
 //
 // # Errors
 //
-// What the server refuses is a [*Problem]; [IsNotFound] and its like read it. A
-// server that was not reached is [ErrUnreachable]. A job that failed is not an
-// error of the call: look at its status.
+// What Easel refuses is a [*Problem], over HTTP and through Redis alike;
+// [IsNotFound] and its like read it. A server that was not reached is
+// [ErrUnreachable]. A job that failed is not an error of the call: look at its
+// status. [ClassifyError] says of any error what kind of failure it is.
+//
+// # What it costs
+//
+// Connect and Embedded bring the engine into the binary. A program that only
+// dials can leave it out with the build tag easel_http: Connect, Embedded and
+// their options do not exist then, and the package needs nothing but the
+// standard library.
 //
 // # What it refuses to know
 //
-// Redis, the queue, and how jobs are run: it knows the HTTP API and the nouns of
-// package tasks. It does not log.
+// How jobs are run, and where: that is the engine's (package orchestrator), and
+// the introducer's (internal/app), which it opens and never goes around.
 package client

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type Problem struct {
 	Errors    []Fault `json:"errors,omitempty"`
 	// RetryAfter is how long the server asked to wait, 0 when it did not.
 	RetryAfter time.Duration `json:"-"`
+
+	cause error // where the engine runs in this process
 }
 
 // Fault is one thing wrong with a request. One of Pointer (into the body, such
@@ -41,13 +44,13 @@ type Fault struct {
 
 // String is "place: detail".
 func (f Fault) String() string {
-	for _, place := range []string{f.Pointer, f.Parameter, f.Header} {
-		if place != "" {
-			return place + ": " + f.Detail
-		}
+	if place := f.place(); place != "" {
+		return place + ": " + f.Detail
 	}
 	return f.Detail
 }
+
+func (f Fault) place() string { return cmp.Or(f.Pointer, f.Parameter, f.Header) }
 
 // Error says what was refused and why, with every fault.
 func (p *Problem) Error() string {
@@ -61,6 +64,9 @@ func (p *Problem) Error() string {
 	}
 	return text + ": " + strings.Join(faults, "; ")
 }
+
+// Unwrap returns what led to the problem, where that is known here.
+func (p *Problem) Unwrap() error { return p.cause }
 
 // IsNotFound reports whether the job or artifact does not exist, or belongs to
 // another tenant.

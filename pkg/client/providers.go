@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"time"
 
 	"github.com/easel-jobs/easel/pkg/tasks"
@@ -50,24 +49,20 @@ type FeatureProvider struct {
 	InputSchema json.RawMessage `json:"input_schema"`
 }
 
-// Providers lists what is configured.
+// Providers lists what is configured, and what was registered.
 func (c *Client) Providers(ctx context.Context) ([]Provider, error) {
-	answer, err := fetch[struct {
-		Providers []Provider `json:"providers"`
-	}](ctx, c, call{method: http.MethodGet, path: []string{"v1", "providers"}, repeatable: true})
-	if err != nil {
-		return nil, err
-	}
-	return answer.Providers, nil
+	return c.transport.providers(ctx)
 }
 
 // Features lists what can be asked for.
-func (c *Client) Features(ctx context.Context) ([]Feature, error) {
-	answer, err := fetch[struct {
-		Features []Feature `json:"features"`
-	}](ctx, c, call{method: http.MethodGet, path: []string{"v1", "features"}, repeatable: true})
-	if err != nil {
-		return nil, err
+func (c *Client) Features(ctx context.Context) ([]Feature, error) { return c.transport.features(ctx) }
+
+// Offers reports whether the provider has the feature.
+func (p Provider) Offers(feature tasks.Feature) bool {
+	for _, offered := range p.Features {
+		if offered.FeatureType == feature {
+			return true
+		}
 	}
-	return answer.Features, nil
+	return false
 }

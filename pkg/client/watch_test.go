@@ -108,7 +108,7 @@ func TestWatchNoticesSilence(t *testing.T) {
 		<-r.Context().Done()
 	}
 	c, s, _ := dial(t, hang, stream(jobEvent(2, "completed")))
-	c.idle = 20 * time.Millisecond
+	c.transport.(*remote).idle = 20 * time.Millisecond
 	versions, err := watched(t, c)
 	require.NoError(t, err)
 	require.Equal(t, []int64{1, 2}, versions)

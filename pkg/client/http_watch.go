@@ -14,13 +14,9 @@ import (
 	"time"
 )
 
-// Watch yields the job as it is now, and again whenever it has changed, until it
-// is at rest. Versions may be skipped: what is yielded are states, each newer
-// than the one before. A stream that breaks is opened again where it was; after
-// too many failures in a row the last value is an error.
-func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[Job, error] {
+func (r *remote) watch(ctx context.Context, id string) iter.Seq2[Job, error] {
 	return func(yield func(Job, error) bool) {
-		w := &watch{client: c, id: id, yield: yield}
+		w := &watch{remote: r, id: id, yield: yield}
 		for failures := 0; ; {
 			w.heard = false
 			err := w.stream(ctx)
@@ -31,7 +27,7 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[Job, error] {
 				failures = 0 // it worked; what broke it is not what broke the last one
 			}
 			failures++
-			if wait, again := w.again(ctx, err, failures); !again || c.sleep(ctx, wait) != nil {
+			if wait, again := w.again(ctx, err, failures); !again || r.sleep(ctx, wait) != nil {
 				yield(Job{}, errorOf(ctx, err))
 				return
 			}
@@ -39,22 +35,9 @@ func (c *Client) Watch(ctx context.Context, id string) iter.Seq2[Job, error] {
 	}
 }
 
-// Wait returns the job once it is at rest: completed, failed, canceled or
-// unresolved.
-func (c *Client) Wait(ctx context.Context, id string) (*Job, error) {
-	var last *Job
-	for job, err := range c.Watch(ctx, id) {
-		if err != nil {
-			return last, err
-		}
-		last = &job
-	}
-	return last, nil
-}
-
 // watch is one Watch over the streams that it takes.
 type watch struct {
-	client  *Client
+	remote  *remote
 	id      string
 	yield   func(Job, error) bool
 	version int64         // of the job that was yielded last
@@ -69,14 +52,14 @@ func (w *watch) stream(ctx context.Context) error {
 	defer cancel(nil)
 	// The server sends a heartbeat into a silent stream. Without it the
 	// connection is dead, although nobody told us.
-	alarm := time.AfterFunc(w.client.idle, func() { cancel(errSilent) })
+	alarm := time.AfterFunc(w.remote.idle, func() { cancel(errSilent) })
 	defer alarm.Stop()
 
 	h := http.Header{"Accept": {"text/event-stream"}}
 	if w.version > 0 {
 		h.Set("Last-Event-ID", strconv.FormatInt(w.version, 10))
 	}
-	response, err := w.client.once(ctx, call{method: http.MethodGet, path: []string{"v1", "jobs", w.id, "events"}, header: h})
+	response, err := w.remote.once(ctx, call{method: http.MethodGet, path: []string{"v1", "jobs", w.id, "events"}, header: h})
 	if err != nil {
 		return err
 	}
@@ -86,7 +69,7 @@ func (w *watch) stream(ctx context.Context) error {
 	}
 	events := eventReader{lines: bufio.NewReader(response.Body), heard: func() {
 		w.heard = true
-		alarm.Reset(w.client.idle)
+		alarm.Reset(w.remote.idle)
 	}}
 	for !w.done {
 		event, err := events.next()
@@ -111,7 +94,7 @@ var errSilent = fmt.Errorf("%w: no heartbeat came", ErrUnreachable)
 // catchUp is for a server that says there is nothing newer than what we have
 // seen: it must be at rest, and is read once more in case it is not.
 func (w *watch) catchUp(ctx context.Context) error {
-	job, err := w.client.Get(ctx, w.id)
+	job, err := w.remote.get(ctx, w.id)
 	if err != nil {
 		return err
 	}
@@ -154,7 +137,7 @@ func (w *watch) again(ctx context.Context, err error, failures int) (time.Durati
 		return 0, false
 	}
 	// Reading is always repeatable.
-	wait, again := w.client.again(call{repeatable: true}, err, failures)
+	wait, again := w.remote.again(true, err, failures)
 	return max(wait, w.pause), again
 }
 
