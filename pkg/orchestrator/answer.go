@@ -306,8 +306,11 @@ func (e *Engine) absent(number int) move {
 func (e *Engine) resubmitBlindly(number int) move {
 	return func(job *tasks.Job, now time.Time) error {
 		s := job.Submission(number)
-		if s == nil || !s.Open() || (job.State != tasks.Submitting && job.State != tasks.Unresolved) {
+		if s == nil || !s.Open() {
 			return errUnchanged
+		}
+		if job.State != tasks.Submitting && job.State != tasks.Unresolved {
+			return notAgain(job)
 		}
 		if job.Resubmits >= e.Limits.Resubmits {
 			return e.hold(job, s, now)
@@ -315,6 +318,16 @@ func (e *Engine) resubmitBlindly(number int) move {
 		s.State, s.Waived = tasks.SubmissionUnknown, true
 		return e.submitAnew(job, s, tasks.EventResubmit, now)
 	}
+}
+
+// notAgain leaves a job that is not submitted again whatever a look-up says to
+// the slow eye of the reconciler: looking again at once would bring the same.
+func notAgain(job *tasks.Job) error {
+	if job.Kind != tasks.KindLookup {
+		return errUnchanged
+	}
+	advance(job, "", time.Time{})
+	return nil
 }
 
 func (e *Engine) submitAnew(job *tasks.Job, s *tasks.Submission, event tasks.Event, now time.Time) error {
@@ -464,10 +477,12 @@ func (e *Engine) stored(number int, artifacts []tasks.Artifact, warnings []tasks
 			a.EndedAt = now
 		}
 		job.Crashes = 0
-		if job.Result != nil {
+		if job.Result != nil && job.State.Final() {
 			e.replan(job, now)
 			return nil
 		}
+		// A job that was generated anew although it had a late result keeps
+		// that until the new one is there.
 		job.Result = &tasks.Result{Artifacts: artifacts, Output: s.Data, Submission: number, Late: job.State.Final()}
 		job.Warnings = append(job.Warnings, warnings...)
 		if job.State.Final() {
@@ -478,20 +493,25 @@ func (e *Engine) stored(number int, artifacts []tasks.Artifact, warnings []tasks
 			e.replan(job, now)
 			return nil
 		}
-		if err := job.Move(tasks.EventStored, tasks.Completed); err != nil {
-			return err
-		}
-		whole := 100.0
-		job.Progress = tasks.Progress{Stage: tasks.StageCompleted, Percent: &whole, Message: "completed"}
-		job.Error = nil
-		for i := range job.Submissions {
-			if other := &job.Submissions[i]; other.Live() {
-				e.revoke(job, other, now)
-			}
-		}
-		e.replan(job, now)
-		return nil
+		return e.completed(job, now)
 	}
+}
+
+// completed ends a job that has its result. What else is alive is not wanted.
+func (e *Engine) completed(job *tasks.Job, now time.Time) error {
+	if err := job.Move(tasks.EventStored, tasks.Completed); err != nil {
+		return err
+	}
+	whole := 100.0
+	job.Progress = tasks.Progress{Stage: tasks.StageCompleted, Percent: &whole, Message: "completed"}
+	job.Error = nil
+	for i := range job.Submissions {
+		if other := &job.Submissions[i]; other.Live() {
+			e.revoke(job, other, now)
+		}
+	}
+	e.replan(job, now)
+	return nil
 }
 
 // copyFailed records that outputs could not be copied. Within the copy budget

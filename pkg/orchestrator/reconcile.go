@@ -30,17 +30,36 @@ func (e *Engine) reconcile(ctx context.Context) {
 		if (e.Retention.Jobs > 0 || e.Retention.Artifacts > 0) && round%10 == 0 {
 			e.purge(ctx)
 		}
-		if found < e.Timings.ReconcileBatch && !sleep(ctx, e.Timings.Reconcile) {
+		if found < e.Timings.ReconcileBatch && !e.rest(ctx) {
 			return
 		}
 	}
 }
 
+// rest waits for the next round, and meanwhile keeps an eye on suspects: how
+// soon a dead worker's job goes on is up to that. It reports false when the
+// context ended first.
+func (e *Engine) rest(ctx context.Context) bool {
+	const looks = 4
+	for range looks {
+		if !sleep(ctx, e.Timings.Reconcile/looks) {
+			return false
+		}
+		e.confirmSuspects(ctx)
+	}
+	return true
+}
+
+// shown is how long a living handler may take to show itself.
+func (t Timings) shown() time.Duration { return t.Heartbeat + 500*time.Millisecond }
+
 // pass looks at one batch of overdue jobs and reports how many there were.
 func (e *Engine) pass(ctx context.Context) int {
 	e.confirmSuspects(ctx)
-	// Less than a lease, so that the next heartbeat of a handler shows.
-	push := e.Timings.Lease - e.Timings.Heartbeat - 500*time.Millisecond
+	// Less than a lease, so that the next heartbeat of a handler shows; long
+	// enough for us to see it before another process takes the job; and no
+	// longer, since we may be killed before we do.
+	push := min(e.Timings.shown()+time.Second, e.Timings.Lease-time.Second)
 	ids, err := e.Store.Overdue(ctx, e.Timings.ReconcileBatch, push)
 	if err != nil && ctx.Err() == nil {
 		e.Observer.Failed("look for overdue jobs", "", err)
@@ -74,7 +93,7 @@ func (e *Engine) suspectIt(ctx context.Context, id string) error {
 // confirmSuspects looks again at the jobs whose touch nobody has changed.
 func (e *Engine) confirmSuspects(ctx context.Context) {
 	for id, s := range e.suspects {
-		if e.Store.Now().Sub(s.since) < e.Timings.Heartbeat+500*time.Millisecond {
+		if e.Store.Now().Sub(s.since) < e.Timings.shown() {
 			continue
 		}
 		delete(e.suspects, id)

@@ -83,7 +83,7 @@ func (e *Engine) dropArchived(ctx context.Context, job *tasks.Job) {
 func (e *Engine) retryMove(job *tasks.Job, mode RetryMode, now time.Time) error {
 	if mode == RetryDefault {
 		mode = RetryRegenerate
-		if job.HasLive() || job.HasOpen() {
+		if job.HasLive() || job.HasOpen() || job.Result != nil {
 			mode = RetryResume
 		}
 	}
@@ -105,9 +105,16 @@ func (e *Engine) retryMove(job *tasks.Job, mode RetryMode, now time.Time) error 
 	}
 }
 
-// resume goes on with what is already paid for.
+// resume goes on with what is already paid for. Where that has come late, it is
+// the result.
 func (e *Engine) resume(job *tasks.Job, now time.Time) error {
 	switch {
+	case job.Result != nil:
+		if err := job.Move(tasks.EventResume, tasks.Processing); err != nil {
+			return err
+		}
+		e.refresh(job, now)
+		return e.completed(job, now)
 	case job.HasLive():
 		e.refresh(job, now)
 		for i := range job.Submissions {

@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -174,4 +175,85 @@ func TestPassedStepDoesNothing(t *testing.T) {
 	require.Len(t, w.provider.script, asked)
 	require.Equal(t, before.Version, w.get(job.ID).Version)
 	require.Len(t, w.queue.tasks, 1)
+}
+
+// TestTaskDeliveredTwiceAtOnce runs the same submit in two workers, as asynq does
+// when it takes a living worker for a dead one. The second one comes wherever it
+// may between the calls of the first: one of them buys, the other does nothing.
+func TestTaskDeliveredTwiceAtOnce(t *testing.T) {
+	t.Parallel()
+	for at := 1; at <= 8; at++ {
+		for name, answers := range map[string][]reply{"taken": {pending, finished}, "refused": {refusal}, "lost": {cutOff, finished}} {
+			w := newWorld(t, answers...)
+			job := w.accept(Entry{Draft: draft()})
+			task, calls := job.MainTask(0), w.calls
+			w.meddle = func() {
+				if w.calls-calls == at {
+					w.meddle = nil
+					w.engine.Handle(context.Background(), task)
+				}
+			}
+			w.step()
+			w.meddle = nil
+			w.run(job.ID)
+			require.Equal(t, 1, w.provider.submits, "%s, the second one comes at call %d", name, at)
+		}
+	}
+}
+
+// TestLateResultIsTheResult retries a job whose result has come late: there is
+// nothing to buy. Only who asks for another one gets another one.
+func TestLateResultIsTheResult(t *testing.T) {
+	t.Parallel()
+	late := func() (*world, string) {
+		w := newWorld(t, append(slices.Repeat([]reply{pending}, 8), finished)...)
+		d := draft()
+		limit := int64(5000)
+		d.TimeoutMS = &limit
+		job := w.run(w.accept(Entry{Draft: d}).ID)
+		require.Equal(t, tasks.Failed, job.State)
+		require.True(t, job.Result.Late)
+		return w, job.ID
+	}
+	for _, mode := range []RetryMode{RetryDefault, RetryResume} {
+		w, id := late()
+		_, err := w.retry(id, mode)
+		require.NoError(t, err)
+		job := w.run(id)
+		require.Equal(t, tasks.Completed, job.State)
+		require.Nil(t, job.Error)
+		require.NotEmpty(t, job.Result.Artifacts)
+		require.Equal(t, 1, total(w.paid))
+	}
+	w, id := late()
+	_, err := w.retry(id, RetryRegenerate)
+	require.NoError(t, err)
+	require.NotNil(t, w.get(id).Result, "it is kept until there is a new one")
+	job := w.run(id)
+	require.Equal(t, tasks.Completed, job.State)
+	require.Equal(t, 2, job.Result.Submission)
+	require.Equal(t, 2, total(w.paid))
+}
+
+// TestNobodyLooksInVain cancels a job whose submission is unknown, at a provider
+// that cannot be asked and where the operator chose to submit again: it is not
+// submitted any more, and looked at only now and then.
+func TestNobodyLooksInVain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, unheard)
+	w.provider.finds, w.resubmit = false, true
+	w.open()
+	job := w.accept(Entry{Draft: draft()})
+	w.step() // submit: the answer is lost
+	_, err := w.cancel(job.ID)
+	require.NoError(t, err)
+	for w.now.Before(job.CreatedAt.Add(2 * time.Hour)) {
+		w.step()
+	}
+	require.LessOrEqual(t, len(w.steps), 80, "looks in two hours")
+	require.Zero(t, total(w.paid))
+	for w.get(job.ID).Owes() {
+		w.step()
+	}
+	require.WithinDuration(t, job.CreatedAt.Add(w.engine.Timings.Settle), w.now, time.Hour, "until nobody would keep it any longer")
 }

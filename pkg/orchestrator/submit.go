@@ -92,6 +92,7 @@ func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry
 	var number int
 	queuedAt := later(later(job.CreatedAt, job.Request.RunAt), job.Due)
 	after, err := e.save(ctx, job, func(next *tasks.Job, now time.Time) error {
+		number = 0 // an intent that another process was faster than is none
 		if next.Step != job.Step || next.Gen != job.Gen || next.State != tasks.Queued {
 			return errUnchanged
 		}

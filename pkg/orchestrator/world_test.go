@@ -10,7 +10,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -23,7 +22,7 @@ import (
 // world is everything around an engine, in memory and in virtual time: it runs
 // tasks when they are due, and cuts the power at a chosen call.
 type world struct {
-	t         *testing.T
+	t         tester
 	now       time.Time
 	store     *memoryStore
 	queue     *memoryQueue
@@ -38,7 +37,23 @@ type world struct {
 	steps   []tasks.Kind   // of tasks that were handled
 	paid    map[string]int // accepted submissions by client id
 
-	resubmit bool // on_unknown of the provider
+	resubmit bool            // on_unknown of the provider
+	changes  []func(*Config) // of every engine that is opened
+
+	// meddle, if set, runs before each effect: what another process does in
+	// between.
+	meddle func()
+	// unheard is the call from which on the next reply of store or queue gets
+	// lost, 0: none.
+	unheard int
+	handled []tasks.Task // every task that a handler was given
+	illegal []string     // moves that the table does not list
+}
+
+// tester is a test, or one run of a property.
+type tester interface {
+	require.TestingT
+	Helper()
 }
 
 // powerCut is what a cut call panics with. It takes the handler with it, as
@@ -48,16 +63,46 @@ type powerCut struct{}
 // call stands around every effect on the outside.
 func (w *world) call(effect func()) {
 	w.calls++
-	if w.calls == w.cutAt && !w.cutLate {
+	cutNow := w.calls == w.cutAt
+	if w.meddle != nil {
+		at := w.cutAt
+		w.cutAt = 0
+		w.meddle()
+		w.cutAt = at
+	}
+	if cutNow && !w.cutLate {
 		panic(powerCut{})
 	}
 	effect()
-	if w.calls == w.cutAt && w.cutLate {
+	if cutNow && w.cutLate {
 		panic(powerCut{})
 	}
 }
 
-func newWorld(t *testing.T, script ...reply) *world {
+// heard is the reply to a call that has taken effect, unless it gets lost.
+func (w *world) heard(err error) error {
+	if w.unheard == 0 || w.calls < w.unheard || err != nil {
+		return err
+	}
+	w.unheard = 0
+	return ErrUnavailable
+}
+
+// watcher notes moves that the table does not list: they are bugs.
+type watcher struct {
+	Unobserved
+	world *world
+}
+
+func (o watcher) Failed(_, _ string, err error) { o.world.note(err) }
+
+func (w *world) note(err error) {
+	if err != nil && strings.Contains(err.Error(), "may not take it from") {
+		w.illegal = append(w.illegal, err.Error())
+	}
+}
+
+func newWorld(t tester, script ...reply) *world {
 	w := &world{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), paid: map[string]int{}}
 	w.store = &memoryStore{world: w, records: map[string][]byte{}, open: map[string]time.Time{}, requests: map[string]tasks.Request{}, keys: map[string]string{}}
 	w.queue = &memoryQueue{world: w, tasks: map[string]*queued{}}
@@ -68,18 +113,20 @@ func newWorld(t *testing.T, script ...reply) *world {
 	return w
 }
 
-// open makes an engine over the world, as a process does when it starts.
+// open makes an engine over the world, as a process does when it starts. Every
+// engine after it is changed likewise.
 func (w *world) open(change ...func(*Config)) {
+	w.changes = append(w.changes, change...)
 	registry, err := providers.NewRegistry([]providers.Entry{
 		{Name: "lumen", Adapter: "lumen", Provider: w.provider.asProvider(), ResubmitOnUnknown: w.resubmit},
 	}, "")
 	require.NoError(w.t, err)
 	cfg := Config{
-		Store: w.store, Queue: w.queue, Registry: registry, Artifacts: w.artifacts, Notifier: w.notifier,
+		Store: w.store, Queue: w.queue, Registry: registry, Artifacts: w.artifacts, Notifier: w.notifier, Observer: watcher{world: w},
 		Defaults: Defaults{Timeout: time.Hour, RetryAttempts: 2, RetryDelay: time.Second}, Tokens: plainTokens{},
 		PublicURL: "https://easel.test", Retention: Retention{Jobs: 168 * time.Hour},
 	}
-	for _, apply := range change {
+	for _, apply := range w.changes {
 		apply(&cfg)
 	}
 	w.engine, err = New(cfg)
@@ -159,9 +206,10 @@ const recovery = 90 * time.Second
 // dies, until asynq's own recovery delivers it once more.
 func (w *world) handle(q *queued) {
 	q.state, q.recoverAt = TaskActive, time.Time{}
-	w.steps = append(w.steps, q.task.Kind)
+	w.steps, w.handled = append(w.steps, q.task.Kind), append(w.handled, q.task)
 	alive := w.power(func() {
 		outcome := w.engine.Handle(context.Background(), q.task)
+		w.note(outcome.Err)
 		switch {
 		case outcome.Err == nil:
 			delete(w.queue.tasks, q.task.ID())
@@ -209,6 +257,7 @@ type scripted struct {
 	finds   bool
 	remote  map[string]string // client id → remote id of what was accepted
 	lag     time.Duration
+	submits int // calls of Submit
 	cancels int
 
 	synchronous bool
@@ -240,6 +289,7 @@ func (p *scripted) next() reply {
 }
 
 func (p *scripted) Submit(_ context.Context, req providers.Request) (st providers.Status, err error) {
+	p.submits++
 	p.world.call(func() {
 		r := p.next()
 		p.report = req.Report
@@ -403,7 +453,7 @@ func (s *memoryStore) Save(_ context.Context, job *tasks.Job, bodies map[int64][
 			}
 		}
 	})
-	return fresh, err
+	return fresh, s.world.heard(err)
 }
 
 func (s *memoryStore) SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte) (*tasks.Job, error) {
@@ -510,7 +560,7 @@ func (q *memoryQueue) Enqueue(_ context.Context, task tasks.Task) (err error) {
 		}
 		q.tasks[task.ID()] = &queued{task: task, due: q.world.now.Add(task.Delay), state: state}
 	})
-	return err
+	return q.world.heard(err)
 }
 
 func (q *memoryQueue) State(_ context.Context, task tasks.Task) (state TaskState, err error) {
@@ -674,3 +724,6 @@ func (plainTokens) Token(jobID string, submission int) string {
 func (plainTokens) Verify(jobID string, submission int, token string) bool {
 	return token == fmt.Sprintf("%s-%d", jobID, submission)
 }
+
+// ids are of the tasks that the queue holds.
+func (q *memoryQueue) ids() []string { return slices.Sorted(maps.Keys(q.tasks)) }
