@@ -69,14 +69,14 @@ func TestKilledWorkersJobsMoveAgainSoon(t *testing.T) {
 	t.Parallel()
 	i := &interruptions{takes: 300 * time.Millisecond, since: map[string]time.Time{}}
 	f := newFleet(t, settings{Watch: i.watch})
-	f.work(3)
+	f.work(4)
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	chance := rand.New(rand.NewPCG(seed, 3))
 	var ids []string
 	for range *recoveryKills {
 		ids = append(ids, f.enqueue(40, func(int) tasks.Draft { return noop(`{"sync":false,"duration_ms":3000}`) })...)
-		time.Sleep(time.Duration(1500+chance.IntN(1000)) * time.Millisecond) // the pace of the kills
+		time.Sleep(time.Duration(2500+chance.IntN(1000)) * time.Millisecond) // the pace of the kills
 		n := chance.IntN(len(f.workers))
 		f.workers[n].kill()
 		f.workers[n] = f.spawn("worker")
