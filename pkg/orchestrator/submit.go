@@ -101,8 +101,7 @@ func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry
 		return next.Move(tasks.EventStart, tasks.Submitting)
 	}, e.Store.SaveIntent)
 	if err != nil {
-		// The intent may or may not be written; nothing was sent. If it was,
-		// the reconciler finds it untended.
+		e.neverSent(ctx, job.ID, number, deadline)
 		return Retry(err, 2*time.Second)
 	}
 	if number == 0 || after.Step != job.Step {
@@ -110,6 +109,30 @@ func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry
 	}
 	e.Observer.StageTook("queue", after, after.UpdatedAt.Sub(queuedAt))
 	return e.call(ctx, callCtx, after, number, entry, files)
+}
+
+// neverSent takes back an intent whose writing was not confirmed, if it was
+// written: nobody but us knows that nothing was sent. Where that fails too, the
+// reconciler finds the intent untended, and has to ask or to hold the job.
+func (e *Engine) neverSent(ctx context.Context, id string, number int, deadline time.Time) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.Timings.CallTimeout)
+	defer cancel()
+	job, err := e.Store.Load(ctx, id)
+	for errors.Is(err, ErrUnavailable) && sleep(ctx, 500*time.Millisecond) {
+		job, err = e.Store.Load(ctx, id)
+	}
+	if err != nil {
+		return // the error of the writing is the one to tell
+	}
+	if s := job.Submission(number); s == nil || !s.Deadline.Equal(deadline) {
+		return // it was not written, or is another worker's
+	}
+	after, err := e.insist(ctx, job, e.notCalled(number))
+	if err != nil {
+		e.Observer.Failed("take back an intent", id, err)
+		return
+	}
+	e.follow(ctx, job, after)
 }
 
 // intend adds a submission with a number of its own. It continues the last

@@ -199,13 +199,29 @@ func (hinted) ReadWebhook(_ context.Context, _ http.Header, body []byte) (provid
 	return providers.Hint{RemoteID: string(body)}, nil
 }
 
+// hintedFindable can be asked for lost submissions, too.
+type hintedFindable struct{ findable }
+
+func (hintedFindable) ReadWebhook(_ context.Context, _ http.Header, body []byte) (providers.Hint, error) {
+	return providers.Hint{RemoteID: string(body)}, nil
+}
+
+// hintedRegistry holds the scripted provider, which posts webhooks.
+func hintedRegistry(t tester, w *world) *providers.Registry {
+	var provider providers.Provider = hinted{w.provider}
+	if w.provider.finds {
+		provider = hintedFindable{findable{w.provider}}
+	}
+	registry, err := providers.NewRegistry([]providers.Entry{{Name: "lumen", Adapter: "lumen", Provider: provider}}, "")
+	require.NoError(t, err)
+	return registry
+}
+
 func TestLateWebhookSettlesAnUnresolvedJob(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, cutOff, finished)
 	w.provider.finds = false
-	registry, err := providers.NewRegistry([]providers.Entry{{Name: "lumen", Adapter: "lumen", Provider: hinted{w.provider}}}, "")
-	require.NoError(t, err)
-	w.open(func(cfg *Config) { cfg.Registry = registry })
+	w.open(func(cfg *Config) { cfg.Registry = hintedRegistry(t, w) })
 	job := w.run(w.accept(Entry{Draft: draft()}).ID)
 	require.Equal(t, tasks.Unresolved, job.State)
 

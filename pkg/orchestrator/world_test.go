@@ -102,8 +102,11 @@ func (w *world) note(err error) {
 	}
 }
 
+// start is when every world begins.
+var start = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
 func newWorld(t tester, script ...reply) *world {
-	w := &world{t: t, now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), paid: map[string]int{}}
+	w := &world{t: t, now: start, paid: map[string]int{}}
 	w.store = &memoryStore{world: w, records: map[string][]byte{}, open: map[string]time.Time{}, requests: map[string]tasks.Request{}, keys: map[string]string{}}
 	w.queue = &memoryQueue{world: w, tasks: map[string]*queued{}}
 	w.provider = &scripted{world: w, script: script, finds: true, remote: map[string]string{}}
