@@ -6,6 +6,7 @@ import (
 
 	"github.com/easel-jobs/easel/internal/config"
 	"github.com/easel-jobs/easel/pkg/client"
+	"github.com/easel-jobs/easel/pkg/orchestrator"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
@@ -44,7 +45,7 @@ func exitCode(err error) int {
 	switch {
 	case usage, misconfigured, client.IsInvalid(err):
 		return exitUsage
-	case client.IsUnavailable(err):
+	case client.IsUnavailable(err), errors.Is(err, orchestrator.ErrUnavailable):
 		return exitUnreachable
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted

@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/easel-jobs/easel/pkg/orchestrator"
+	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
 // prelude begins every script. A script answers a list: a word that says how
@@ -67,7 +68,16 @@ var names = strings.NewReplacer(
 	"KEY_JOBS", "'"+keyJobs+"'",
 	"KEY_JOB", "'"+keyJob+"'",
 	"CHANNEL_EVENTS", "'"+channelEvents+"'",
+	"STATUSES", allStatuses(),
 )
+
+func allStatuses() string {
+	words := make([]string, len(tasks.Statuses))
+	for i, status := range tasks.Statuses {
+		words[i] = string(status)
+	}
+	return strings.Join(words, " ")
+}
 
 // script is a Lua script and the hash by which a server knows it.
 type script struct {

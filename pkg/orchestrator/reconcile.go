@@ -178,7 +178,14 @@ func (e *Engine) lookAtMainLane(ctx context.Context, job *tasks.Job, untended bo
 		return e.Store.Touch(ctx, []string{job.ID}, 6*e.Timings.Grace)
 	case state == TaskActive && !untended:
 		return e.suspectIt(ctx, job.ID)
-	case job.State == tasks.Submitting && job.Kind == tasks.KindSubmit:
+	}
+	return e.restoreStep(ctx, job, state)
+}
+
+// restoreStep goes on with a step whose task will not run. A submit that was
+// begun is looked up and not begun again.
+func (e *Engine) restoreStep(ctx context.Context, job *tasks.Job, state TaskState) error {
+	if job.State == tasks.Submitting && job.Kind == tasks.KindSubmit {
 		return e.mend(ctx, job, "lost_submit", e.lostTouch(job.Step, job.Gen))
 	}
 	return e.mend(ctx, job, "lost_task", e.raise(job.Step, job.Gen, state == TaskActive))
@@ -311,13 +318,8 @@ func (e *Engine) lookAtSideLanes(ctx context.Context, job *tasks.Job, now time.T
 		if d.State != tasks.DeliveryPending || d.NextAt.Add(e.Timings.Grace).After(now) {
 			continue
 		}
-		if err := e.restoreSideTask(ctx, job, deliverTask(job, &d, now), func(next *tasks.Job) bool {
-			if n := next.Delivery(d.Version); n != nil && n.Gen == d.Gen && n.State == tasks.DeliveryPending {
-				n.Gen++
-				return true
-			}
-			return false
-		}); err != nil {
+		task := deliverTask(job, &d, now)
+		if err := e.restoreSideTask(ctx, job, task, raiseDelivery(task)); err != nil {
 			return err
 		}
 	}
@@ -326,17 +328,36 @@ func (e *Engine) lookAtSideLanes(ctx context.Context, job *tasks.Job, now time.T
 		if s.Revoke != tasks.RevokeWanted || s.RevokeAt.Add(e.Timings.Grace).After(now) {
 			continue
 		}
-		if err := e.restoreSideTask(ctx, job, revokeTask(job, &s, now), func(next *tasks.Job) bool {
-			if n := next.Submission(s.Number); n != nil && n.RevokeGen == s.RevokeGen && n.Revoke == tasks.RevokeWanted {
-				n.RevokeGen++
-				return true
-			}
-			return false
-		}); err != nil {
+		task := revokeTask(job, &s, now)
+		if err := e.restoreSideTask(ctx, job, task, raiseRevoke(task)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// raiseDelivery gives a delivery a new task, if it still waits for that one.
+func raiseDelivery(task tasks.Task) func(*tasks.Job) bool {
+	return func(next *tasks.Job) bool {
+		d := next.Delivery(task.Step)
+		if d == nil || d.Gen != task.Gen || d.State != tasks.DeliveryPending {
+			return false
+		}
+		d.Gen++
+		return true
+	}
+}
+
+// raiseRevoke does the same for a provider cancel.
+func raiseRevoke(task tasks.Task) func(*tasks.Job) bool {
+	return func(next *tasks.Job) bool {
+		s := next.Submission(int(task.Step))
+		if s == nil || s.RevokeGen != task.Gen || s.Revoke != tasks.RevokeWanted {
+			return false
+		}
+		s.RevokeGen++
+		return true
+	}
 }
 
 func (e *Engine) restoreSideTask(ctx context.Context, job *tasks.Job, task tasks.Task, raise func(*tasks.Job) bool) error {

@@ -1,0 +1,274 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+
+	"github.com/easel-jobs/easel/internal/config"
+	"github.com/easel-jobs/easel/internal/redistest"
+	"github.com/easel-jobs/easel/pkg/client"
+	"github.com/easel-jobs/easel/pkg/orchestrator"
+	"github.com/easel-jobs/easel/pkg/providers"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// ward is an installation without workers, for a doctor to look at, and a plain
+// client to break things with.
+type ward struct {
+	*testing.T
+	platform *platform
+	doctor   *orchestrator.Doctor
+	redis    *redis.Client
+}
+
+func newWard(t *testing.T) *ward {
+	db := redistest.Start(t)
+	cfg := config.Default()
+	cfg.DataDir = t.TempDir()
+	cfg.Redis.URL = config.URL(db.URL())
+	p, err := open(t.Context(), cfg, zaptest.NewLogger(t), db.URL())
+	require.NoError(t, err)
+	t.Cleanup(p.close)
+	rdb := redis.NewClient(&redis.Options{Addr: db.Addr()})
+	t.Cleanup(func() { _ = rdb.Close() })
+	doctor := p.doctor(DoctorOptions{})
+	doctor.Patience, doctor.FilesAge = 10*time.Millisecond, time.Nanosecond // nobody else is at work
+	return &ward{t, p, doctor, rdb}
+}
+
+func (w *ward) accept(key string) *tasks.Job {
+	w.Helper()
+	job, _, err := w.platform.engine.Accept(w.Context(), tasks.DefaultTenant, orchestrator.Entry{
+		Draft: tasks.Draft{FeatureType: tasks.TextToImage, UserID: "user-1", WebhookURL: "https://example.com/hook",
+			InputData: json.RawMessage(`{"prompt":"a kite"}`)},
+		IdempotencyKey: key,
+	})
+	require.NoError(w, err)
+	return job
+}
+
+func (w *ward) kinds(x *orchestrator.Examination, err error) []orchestrator.DriftKind {
+	w.Helper()
+	require.NoError(w, err)
+	kinds := map[orchestrator.DriftKind]bool{}
+	for _, d := range x.Drifts {
+		kinds[d.Kind] = true
+		require.NotEmpty(w, orchestrator.Explanations[d.Kind].Repair, "%s is not explained", d.Kind)
+	}
+	return slices.Sorted(maps.Keys(kinds))
+}
+
+// do runs one command by hand.
+func (w *ward) do(args ...any) any {
+	w.Helper()
+	reply, err := w.redis.Do(w.Context(), args...).Result()
+	require.NoError(w, err)
+	return reply
+}
+
+func (w *ward) save(job *tasks.Job, change func(*tasks.Job)) {
+	w.Helper()
+	fresh, err := w.platform.store.Load(w.Context(), job.ID)
+	require.NoError(w, err)
+	change(fresh)
+	_, err = w.platform.store.Save(w.Context(), fresh, nil)
+	require.NoError(w, err)
+}
+
+// TestDoctorFindsAndMends makes every kind of drift by hand, one after the
+// other, sees it reported, mended, and gone.
+func TestDoctorFindsAndMends(t *testing.T) {
+	t.Parallel()
+	w := newWard(t)
+	job, other, ended := w.accept("key-1"), w.accept("key-2"), w.accept("")
+	_, err := w.platform.engine.Cancel(t.Context(), tasks.DefaultTenant, ended.ID, 0)
+	require.NoError(t, err)
+	hash, idem := "easel:job:"+job.ID, ""
+	require.NoError(t, w.redis.HGet(t.Context(), hash, "idem").Scan(&idem))
+	const queue = "asynq:{submit:default}:"
+	taskID := func() string {
+		current, err := w.platform.store.Load(t.Context(), job.ID)
+		require.NoError(t, err)
+		return current.MainTask(0).ID()
+	}
+	now := func(shift time.Duration) int64 { return time.Now().Add(shift).UnixMilli() }
+
+	require.Empty(t, w.kinds(w.doctor.Examine(t.Context())))
+	for _, test := range []struct {
+		want  string // the kinds, the first the one that the test is about
+		spoil func()
+	}{
+		{"fields_stale", func() { w.do("HSET", hash, "lane", "9:9", "st", "processing") }},
+		{"open_missing", func() { w.do("ZREM", "easel:open", job.ID) }},
+		{"open_needless", func() { w.settle(ended); w.do("ZADD", "easel:open", now(time.Hour), ended.ID) }},
+		{"open_asleep", func() { w.do("ZADD", "easel:open", now(100*time.Hour), job.ID) }},
+		{"purge_missing", func() { w.do("ZREM", "easel:purge", ended.ID) }},
+		{"purge_needless", func() { w.do("ZADD", "easel:purge", now(time.Hour), job.ID) }},
+		{"list_missing", func() { w.do("ZREM", "easel:jobs:default", job.ID) }},
+		{"list_missing", func() { w.do("DEL", "easel:jobs:default:user:"+w.user(job)) }},
+		{"list_missing counts_off", func() { w.do("ZREM", "easel:jobs:default:status:queued", job.ID) }},
+		{"index_stray counts_off", func() { w.do("ZADD", "easel:jobs:default:status:completed", 0, job.ID) }},
+		{"index_stray", func() { w.do("ZADD", "easel:jobs:default:user:nobody", 0, job.ID) }},
+		{"index_stray", func() { w.do("ZADD", "easel:open", now(time.Hour), "job_nobody") }},
+		{"index_stray", func() { w.do("ZADD", "easel:purge", now(time.Hour), "job_nobody") }},
+		{"counts_off", func() { w.do("HINCRBY", "easel:counts", "queued", 5) }},
+		{"counts_off", func() { w.do("HSET", "easel:counts", "submitting", 3) }},
+		{"idempotency_key_missing", func() { w.do("DEL", idem) }},
+		{"idempotency_key_dangling", func() { w.do("SET", "easel:idem:default:0123", "job_nobody hash") }},
+		{"idempotency_key_dangling", func() { w.do("SET", "easel:idem:default:4567", other.ID+" hash") }},
+
+		{"task_ghost step_lost", func() { w.do("DEL", queue+"t:"+taskID()) }},
+		{"task_orphaned", func() { w.do("LREM", queue+"pending", 0, taskID()) }},
+		{"task_stuck", func() { w.takeTask(queue, taskID()) }},
+		{"task_stuck", func() {
+			w.takeTask(queue, taskID())
+			w.do("ZADD", queue+"lease", time.Now().Add(-10*time.Minute).Unix(), taskID())
+		}},
+		{"queue_hidden", func() { w.do("SREM", "asynq:queues", "submit:default") }},
+		{"step_lost", func() {
+			w.do("LREM", queue+"pending", 0, taskID())
+			w.do("DEL", queue+"t:"+taskID())
+		}},
+		{"delivery_lost", func() {
+			again := w.accept("")
+			canceled, err := w.platform.engine.Cancel(t.Context(), tasks.DefaultTenant, again.ID, 0)
+			require.NoError(t, err)
+			require.Len(t, canceled.Outbox, 1)
+			w.drop("deliver", fmt.Sprintf("%s:deliver-%d:0", again.ID, canceled.Outbox[0].Version))
+		}},
+		{"revoke_lost", func() {
+			w.save(w.accept(""), func(j *tasks.Job) {
+				j.Submissions = append(j.Submissions, tasks.Submission{
+					Number: 1, ProviderID: "sketch", State: tasks.SubmissionEnded, Revoke: tasks.RevokeWanted, RevokeAt: time.Now(),
+				})
+			})
+		}},
+		{"task_without_job", func() {
+			require.NoError(t, w.platform.queue.Enqueue(t.Context(), tasks.Task{
+				Kind: tasks.KindPoll, JobID: "job_nobody", Step: 3, Queue: tasks.QueuePoll, Delay: time.Hour,
+			}))
+		}},
+		{"files_without_job", func() {
+			_, err := w.platform.artifacts.Stage(t.Context(), "job_nobody/1/staged", providers.Status{
+				State: providers.Succeeded, Outputs: []providers.Output{{Data: []byte("bytes"), MediaType: "image/png"}},
+			})
+			require.NoError(t, err)
+		}},
+	} {
+		wants := []orchestrator.DriftKind{}
+		for word := range strings.FieldsSeq(test.want) {
+			wants = append(wants, orchestrator.DriftKind(word))
+		}
+		slices.Sort(wants)
+		test.spoil()
+		require.Equal(t, wants, w.kinds(w.doctor.Examine(t.Context())), "after breaking %s", test.want)
+		mended, err := w.doctor.Repair(t.Context())
+		require.NoError(t, err)
+		require.True(t, mended.Clean(), "%s is not mended: %+v", test.want, mended.Drifts)
+		for _, d := range mended.Drifts {
+			require.True(t, d.Mended, "%+v", d)
+		}
+		require.Empty(t, w.kinds(w.doctor.Examine(t.Context())), "after mending %s", test.want)
+	}
+
+	// What cannot be mended is said again and again.
+	record := w.do("HGET", "easel:job:"+other.ID, "rec")
+	for kind, test := range map[orchestrator.DriftKind][2]func(){
+		orchestrator.DriftRecordUnreadable: {
+			func() { w.do("HSET", "easel:job:"+other.ID, "rec", "{") },
+			func() { w.do("HSET", "easel:job:"+other.ID, "rec", record) },
+		},
+		orchestrator.DriftKeyTaken: {
+			func() { w.do("SET", idem, other.ID+" hash"); w.do("HSET", "easel:job:"+other.ID, "idem", idem) },
+			func() { w.do("SET", idem, job.ID+" hash") },
+		},
+	} {
+		test[0]()
+		x, err := w.doctor.Repair(t.Context())
+		require.Contains(t, w.kinds(x, err), kind)
+		require.False(t, x.Clean())
+		test[1]()
+	}
+}
+
+// settle has the deliveries of a canceled job done, so that it owes nothing.
+func (w *ward) settle(job *tasks.Job) {
+	w.save(job, func(j *tasks.Job) {
+		for i := range j.Outbox {
+			w.drop("deliver", fmt.Sprintf("%s:deliver-%d:0", j.ID, j.Outbox[i].Version))
+			j.Outbox[i].State = tasks.DeliveryDelivered
+		}
+		j.Touch, j.PurgeAt = time.Time{}, time.Now().Add(time.Hour)
+	})
+}
+
+// takeTask makes a pending task active, and forgets the lease.
+func (w *ward) takeTask(queue, id string) {
+	w.do("LREM", queue+"pending", 0, id)
+	w.do("LPUSH", queue+"active", id)
+	w.do("HSET", queue+"t:"+id, "state", "active")
+}
+
+// drop removes a task by hand, from wherever it is.
+func (w *ward) drop(queue, id string) {
+	w.do("LREM", "asynq:{"+queue+"}:pending", 0, id)
+	w.do("ZREM", "asynq:{"+queue+"}:scheduled", id)
+	w.do("DEL", "asynq:{"+queue+"}:t:"+id)
+}
+
+func (w *ward) user(job *tasks.Job) string {
+	user, _ := w.do("HGET", "easel:job:"+job.ID, "u").(string)
+	return user
+}
+
+// TestDoctorBesideWorkers examines and repairs an installation again and again
+// while it works: it finds nothing, and breaks nothing.
+func TestDoctorBesideWorkers(t *testing.T) {
+	t.Parallel()
+	s := serveOn(t)
+	api, err := client.Dial(s.url, "")
+	require.NoError(t, err)
+	ctx, stop := context.WithCancel(t.Context())
+	var load sync.WaitGroup
+	var ended atomic.Int64
+	for range 16 {
+		load.Go(func() {
+			for ctx.Err() == nil {
+				job, err := api.Enqueue(t.Context(), tasks.Draft{
+					FeatureType: tasks.TextToImage, Model: "sketch-noop", UserID: "user-1", WebhookURL: "https://example.com/hook",
+					InputData: json.RawMessage(`{"prompt":"x","simulate":{"sync":false,"duration_ms":100}}`),
+				})
+				if err == nil {
+					job, err = api.Wait(t.Context(), job.ID)
+				}
+				if err != nil || job.Status != tasks.StatusCompleted {
+					t.Errorf("the job did not complete: %+v %v", job, err)
+					return
+				}
+				ended.Add(1)
+			}
+		})
+	}
+	for ended.Load() < 300 && !t.Failed() {
+		for _, repair := range []bool{false, true} {
+			x, err := Doctor(t.Context(), s.running.platform.cfg, DoctorOptions{Log: zap.NewNop(), Repair: repair})
+			require.NoError(t, err)
+			require.Empty(t, x.Drifts)
+		}
+	}
+	stop()
+	load.Wait()
+}
