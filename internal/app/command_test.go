@@ -1,4 +1,4 @@
-package app
+package app_test
 
 import (
 	"context"
@@ -33,7 +33,7 @@ func TestEspeakSpeaks(t *testing.T) {
 			t.Skipf("espeak-ng cannot be had: %s", out)
 		}
 	}
-	_, api := start(t, withCommand("espeak", map[string]any{
+	api := start(t, withCommand("espeak", map[string]any{
 		"feature": "text-to-speech", "program": "espeak-ng",
 		"arguments": []any{"-v", "{voice}", []any{"-s", "{speed}"}, "-w", "{output}/speech.wav", "--", "{text}"},
 		"input": []any{
@@ -77,7 +77,7 @@ func TestEspeakSpeaks(t *testing.T) {
 // ends it.
 func TestProgramTellsProgressAndIsCanceled(t *testing.T) {
 	t.Parallel()
-	_, api := start(t, withCommand("steps", map[string]any{
+	api := start(t, withCommand("steps", map[string]any{
 		"feature": "text-to-image", "program": "/bin/sh",
 		"arguments": []any{"-c", "echo step 1 of 4; exec sleep 31415"},
 		"progress":  `step (?P<done>\d+) of (?P<total>\d+)`,

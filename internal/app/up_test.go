@@ -19,11 +19,14 @@ import (
 )
 
 // start runs a whole Easel on free ports, with its own data directory.
-func start(t *testing.T) *client.Client {
+func start(t *testing.T, change ...func(*config.Config)) *client.Client {
 	t.Helper()
 	cfg := config.Default()
 	cfg.DataDir = t.TempDir()
 	cfg.API.Listen, cfg.Dashboard.Listen = "127.0.0.1:0", "127.0.0.1:0"
+	for _, apply := range change {
+		apply(cfg)
+	}
 	running, err := app.Up(context.WithoutCancel(t.Context()), cfg, app.UpOptions{Log: zaptest.NewLogger(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() {
