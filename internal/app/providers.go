@@ -8,6 +8,7 @@ import (
 	"github.com/easel-jobs/easel/pkg/providers"
 	"github.com/easel-jobs/easel/pkg/providers/command"
 	"github.com/easel-jobs/easel/pkg/providers/openai"
+	"github.com/easel-jobs/easel/pkg/providers/replicate"
 	"github.com/easel-jobs/easel/pkg/providers/sketch"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
@@ -17,6 +18,9 @@ var openers = map[string]providers.Opener{
 	"command": command.Open,
 	"openai":  openai.Open,
 	"sketch":  sketch.Open,
+	"openai":    openai.Open,
+	"replicate": replicate.Open,
+	"sketch":    sketch.Open,
 }
 
 // openRegistry opens the configured providers.

@@ -97,3 +97,21 @@ func first(list []any) any {
 	}
 	return list[0]
 }
+
+// Phrase is a word in a provider's message that tells what its code does not.
+type Phrase struct {
+	Word  string // in lower case
+	Class classify.Class
+}
+
+// ClassInText is the class of the first phrase that stands in the text, empty
+// where none does.
+func ClassInText(text string, phrases []Phrase) classify.Class {
+	text = strings.ToLower(text)
+	for _, phrase := range phrases {
+		if strings.Contains(text, phrase.Word) {
+			return phrase.Class
+		}
+	}
+	return ""
+}

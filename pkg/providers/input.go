@@ -25,7 +25,8 @@ type Inputs struct {
 	Required []string
 	// Checks are asked about the keys that are given.
 	Checks map[string]Check
-	// Names says what the provider calls a common name.
+	// Names says what the provider calls a common name. With [] at the end it
+	// wants a list.
 	Names map[string]string
 	// Excludes says which key cannot stand beside which.
 	Excludes map[string]string
@@ -61,7 +62,7 @@ func (in Inputs) Check(input map[string]any) error {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(in.Names)) {
-		own := in.Names[key]
+		own := in.named(key)
 		if _, given := input[key]; given && own != key {
 			if _, twice := input[own]; twice {
 				return InvalidInput(own, "cannot be given beside "+key)
@@ -76,16 +77,53 @@ func (in Inputs) Check(input map[string]any) error {
 func (in Inputs) Rename(input map[string]any) map[string]any {
 	body := make(map[string]any, len(input))
 	for key, value := range input {
+		if _, list := value.([]any); !list && strings.HasSuffix(in.Names[key], "[]") {
+			value = []any{value}
+		}
 		body[in.named(key)] = value
 	}
 	return body
 }
 
+// InputName says in a provider's options what a model calls a common name.
+type InputName struct {
+	Model string `json:"model"`
+	Name  string `json:"name"` // the common one
+	Is    string `json:"is"`   // the model's own
+}
+
+// WithNames returns the inputs with further names for a model, over those that
+// are there.
+func (in Inputs) WithNames(names map[string]string, configured []InputName, model string) Inputs {
+	merged := maps.Clone(in.Names)
+	if merged == nil {
+		merged = map[string]string{}
+	}
+	maps.Copy(merged, names)
+	for _, name := range configured {
+		if name.Model == model {
+			merged[name.Name] = name.Is
+		}
+	}
+	in.Names = merged
+	return in
+}
+
 func (in Inputs) named(key string) string {
 	if own, ok := in.Names[key]; ok {
-		return own
+		return strings.TrimSuffix(own, "[]")
 	}
 	return key
+}
+
+// Reserved lists the parameters that no caller sets, whatever they are for at
+// which provider, and an adapter's further ones.
+func Reserved(further ...string) []string {
+	return append([]string{
+		"webhook*", "callback*", "model", "model_id", "model_name", "version", "stream",
+		"api_key", "apikey", "api_token", "access_token", "authorization", "credentials",
+		"enable_safety*", "disable_safety*", "safety_*",
+	}, further...)
 }
 
 // find returns where a reserved name stands in the input, empty when nowhere.

@@ -74,6 +74,13 @@ func TestInputs(t *testing.T) {
 			require.NotEmpty(t, info.Message)
 		})
 	}
+	lists := in.WithNames(map[string]string{"image": "image_urls[]"}, []InputName{{"m", "prompt", "text"}, {"n", "prompt", "words"}}, "m")
+	require.Equal(t, values{"image_urls": []any{"a"}, "text": "x", "seconds": 1.0}, lists.Rename(values{"image": "a", "prompt": "x", "duration": 1.0}))
+	require.Equal(t, values{"image_urls": []any{"a", "b"}}, lists.Rename(values{"image": []any{"a", "b"}}))
+	require.Equal(t, "promptText", in.Names["prompt"], "the inputs stay as they were")
+	require.Equal(t, "/input_data/image_urls", classify.Classify(lists.Check(values{"text": "x", "image": "a", "image_urls": []any{"b"}})).Field)
+	require.Contains(t, Reserved("sync"), "sync")
+
 	given := values{"prompt": "x", "duration": 5.0, "seed": 7.0}
 	require.Equal(t, values{"promptText": "x", "seconds": 5.0, "seed": 7.0}, in.Rename(given))
 	require.Equal(t, values{"prompt": "x", "duration": 5.0, "seed": 7.0}, given, "the input stays as it was")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -124,8 +125,6 @@ func pollAfter(header http.Header) time.Duration {
 const (
 	listSize  = 100
 	listPages = 50
-	clockSkew = 2 * time.Minute  // between our clock and the provider's
-	findSpan  = 15 * time.Minute // a submission that took longer is given up
 )
 
 // Find implements [providers.Finder]. A video carries no mark of ours, so it is
@@ -136,14 +135,14 @@ func (p *Provider) Find(ctx context.Context, lost providers.Lost) (providers.Sta
 	if req.Feature != tasks.TextToVideo && req.Feature != tasks.ImageToVideo {
 		return providers.Status{}, fmt.Errorf("%s leaves no trace to look up: %w", req.Feature, errors.ErrUnsupported)
 	}
-	list, header, err := p.listSince(ctx, lost.SentAt.Add(-clockSkew))
+	list, header, err := p.listSince(ctx, lost.FindSince())
 	if classify.Classify(err).Status == http.StatusNotFound || classify.Classify(err).Status == http.StatusMethodNotAllowed {
 		return providers.Status{}, fmt.Errorf("the server has no list: %w", errors.Join(errors.ErrUnsupported, err))
 	}
 	if err != nil {
 		return providers.Status{}, err
 	}
-	found, err := p.match(*list.Data, list.HasMore, lost)
+	found, err := p.match(*list.Data, !list.HasMore, lost)
 	if err != nil {
 		return providers.Status{}, err
 	}
@@ -179,49 +178,34 @@ func (p *Provider) listSince(ctx context.Context, since time.Time) (videoList, h
 }
 
 // match picks the one video that the submission can have become.
-func (p *Provider) match(list []video, hasMore bool, lost providers.Lost) (video, error) {
-	from, to := lost.SentAt.Add(-clockSkew), lost.SentAt.Add(findSpan)
-	var fitting []video
-	reached := !hasMore // whether the list goes back to the submission
+func (p *Provider) match(list []video, whole bool, lost providers.Lost) (video, error) {
+	sent := videoBody(withModel(lost.Request))
+	model, _ := sent["model"].(string)
+	delete(sent, "model")
+	var listed []providers.Listed
 	for _, v := range list {
 		created := time.Unix(int64(v.CreatedAt), 0)
-		if created.Before(from) {
-			reached = true
-			continue
-		}
-		if created.After(to) {
-			continue
-		}
-		if v.Prompt == nil {
-			return video{}, p.client.Strange(false, "the list does not say what was asked for")
-		}
-		known := slices.ContainsFunc(fitting, func(f video) bool { return f.ID == v.ID }) // pages overlap while the list grows
-		if !known && resembles(v, lost.Request) {
-			fitting = append(fitting, v)
+		whole = whole || created.Before(lost.FindSince())
+		// The list names a dated release where the request named a family.
+		if strings.HasPrefix(v.Model, model) {
+			listed = append(listed, providers.Listed{ID: v.ID, Created: created, Input: v.input()})
 		}
 	}
-	switch {
-	case len(fitting) == 1:
-		return fitting[0], nil
-	case len(fitting) > 1:
-		return video{}, p.client.Strange(false, "%d videos fit the submission", len(fitting))
-	case !reached:
-		return video{}, p.client.Strange(false, "the list does not go back to the submission")
+	id, err := p.client.Match(lost, sent, listed, whole)
+	if err != nil {
+		return video{}, err
 	}
-	return video{}, providers.ErrAbsent
+	return list[slices.IndexFunc(list, func(v video) bool { return v.ID == id })], nil
 }
 
-func resembles(v video, req providers.Request) bool {
-	body := videoBody(withModel(req))
-	same := func(key string, value loose) bool {
-		want, ok := body[key].(string)
-		return !ok || value == "" || want == string(value)
+// input is what was asked for, nil where the list does not say.
+func (v video) input() map[string]any {
+	if v.Prompt == nil {
+		return nil
 	}
-	model, _ := body["model"].(string)
-	prompt, _ := body["prompt"].(string)
-	// The list names a dated release where the request named a family.
-	return strings.TrimSpace(*v.Prompt) == strings.TrimSpace(prompt) && strings.HasPrefix(v.Model, model) &&
-		same("size", v.Size) && same("seconds", v.Seconds)
+	input := map[string]any{"prompt": *v.Prompt}
+	maps.Copy(input, v.details())
+	return input
 }
 
 // ListLag implements [providers.Finder].

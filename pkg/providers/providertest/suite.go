@@ -73,6 +73,9 @@ type Adapter struct {
 	Statuses map[int]classify.Class
 	// Unauthorized says that the provider takes no credential.
 	Unauthorized bool
+	// Webhook is how the provider reports the generation of submit.http. A
+	// [providers.WebhookReader] has to have it.
+	Webhook *Webhook
 
 	// patience is how long an adapter may take to notice what it should. It
 	// is only ever waited for when a test fails.
@@ -106,6 +109,7 @@ var checks = []struct {
 	{"Cancel", checkCancel},             // of what has ended or is unknown: no error
 	{"Find", checkFind},                 // never says absent when it could not ask
 	{"Download", checkDownload},         // the bytes, or why not
+	{"Webhook", checkWebhook},           // a genuine one is a hint, a forged one is refused
 }
 
 // Run holds the adapter to the contract.

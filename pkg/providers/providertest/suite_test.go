@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -225,8 +226,35 @@ func (l *lumen) ValidRemoteID(id string) bool {
 	return id != "" && len(id) < 100 && !strings.ContainsAny(id, "/?#") || l.fault == "takes any id"
 }
 
+const webhookSecret = "whsec_bHVtZW4="
+
+func (l *lumen) ReadWebhook(ctx context.Context, header http.Header, body []byte) (providers.Hint, error) {
+	w := providers.Webhook{Header: header, Body: body, At: time.Now()}
+	switch l.fault {
+	case "believes any webhook":
+	case "believes old webhooks":
+		w.At = time.Unix(0, 0)
+		if seconds, err := strconv.ParseInt(header.Get("Webhook-Timestamp"), 10, 64); err == nil {
+			w.At = time.Unix(seconds, 0)
+		}
+		fallthrough
+	default:
+		if err := w.VerifyStandard(webhookSecret); err != nil {
+			return providers.Hint{}, err
+		}
+	}
+	if l.fault == "fetches keys each time" {
+		_, _ = l.client.Do(ctx, providers.Call{URL: "/keys"})
+	}
+	if l.fault == "believes webhooks about nothing" {
+		return providers.Hint{RemoteID: "d-1"}, nil
+	}
+	return w.Hint("", l.ValidRemoteID, "id")
+}
+
 func lumenAdapter(fault string) Adapter {
 	return Adapter{
+		Webhook: &Webhook{Body: `{"id":"d-1","state":"finished"}`, Sign: SignStandard(webhookSecret)},
 		New:     func(baseURL string) providers.Provider { return newLumen(baseURL, fault) },
 		Replies: os.DirFS("testdata/lumen"),
 	}
@@ -289,6 +317,10 @@ func TestBrokenAdaptersFail(t *testing.T) {
 		"cancels only what is there":         {"Cancel"},
 		"takes silence for absence":          {"Find"},
 		"downloads the start":                {"Download"},
+		"believes any webhook":               {"Webhook"},
+		"believes old webhooks":              {"Webhook"},
+		"believes webhooks about nothing":    {"Webhook"},
+		"fetches keys each time":             {"Webhook"},
 	}
 	var seen []string
 	for fault, names := range faults {
