@@ -48,8 +48,9 @@ type ClientConfig struct {
 	// HTTP status does not say it.
 	Classes map[string]classify.Class
 	// DoubtServerErrors says that a 5xx leaves open what became of a submit
-	// even when the provider itself says it. Otherwise an error body of the
-	// provider's own making proves that it was asked and would not.
+	// even when the provider itself says it, with whatever code. Otherwise an
+	// error body of the provider's own making proves that it was asked and
+	// would not.
 	DoubtServerErrors bool
 	// MaxBody is how much of an answer is read at most; 0 means 64 MiB.
 	MaxBody int64

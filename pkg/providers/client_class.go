@@ -8,18 +8,22 @@ import (
 )
 
 // classOf classifies an answer that is no success: by what the decoder made of
-// the body, by the provider's code, by the status. Said is nil when the body is
+// the body, by whether it leaves open what a submit has bought, by the
+// provider's code, by the status. Said is nil when the body is
 // not of the provider's own making.
 func (c *Client) classOf(call Call, status int, said *classify.Error) classify.Class {
+	if said != nil && said.Class != "" {
+		return said.Class
+	}
+	if call.Submit && c.config.DoubtServerErrors && ambiguous(status, false) {
+		return classify.UnknownOutcome
+	}
 	if said != nil {
-		if said.Class != "" {
-			return said.Class
-		}
 		if class, ok := c.config.Classes[strings.ToLower(said.Code)]; ok && said.Code != "" {
 			return class
 		}
 	}
-	if call.Submit && ambiguous(status, said != nil && !c.config.DoubtServerErrors) {
+	if call.Submit && ambiguous(status, said != nil) {
 		return classify.UnknownOutcome
 	}
 	return classify.Classify(&classify.Error{Code: codeOf(said), Status: status}).Class

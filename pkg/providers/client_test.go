@@ -777,3 +777,44 @@ func TestClosedGateStaysClosed(t *testing.T) {
 	require.ErrorIs(t, g.open(), ErrNotCalled)
 	require.False(t, errors.Is(ErrNotCalled, syscall.ECONNREFUSED))
 }
+
+func TestDoubtedServerErrors(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		doubt        bool
+		status       int
+		code         string
+		submit, poll classify.Class
+	}{
+		"its own word counts": {false, 500, "no_credit", classify.Quota, classify.Quota},
+		"it does not":         {true, 500, "no_credit", classify.UnknownOutcome, classify.Quota},
+		"nor without a code":  {true, 503, "", classify.UnknownOutcome, classify.Overloaded},
+		"a 4xx is certain":    {true, 400, "no_credit", classify.Quota, classify.Quota},
+		"so is the door":      {true, 529, "", classify.Overloaded, classify.Overloaded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(tt.status)
+				_, _ = fmt.Fprintf(w, `{"code":%q,"message":"no"}`, tt.code)
+			}))
+			t.Cleanup(server.Close)
+			client := newClientFor(t, server.URL, func(c *ClientConfig) { c.DoubtServerErrors = tt.doubt })
+			_, err := client.JSON(t.Context(), Call{URL: "/x", Submit: true}, map[string]any{}, nil)
+			require.Equal(t, tt.submit, classify.Classify(err).Class)
+			_, err = client.JSON(t.Context(), Call{URL: "/x"}, nil, nil)
+			require.Equal(t, tt.poll, classify.Classify(err).Class)
+		})
+	}
+}
+
+func TestClientOfSettings(t *testing.T) {
+	t.Parallel()
+	_, err := Settings{Name: "lumen", BaseURL: "ftp://x"}.Client("https://lumen.example", ClientConfig{})
+	require.ErrorContains(t, err, "api_key: is missing")
+	require.ErrorContains(t, err, "base_url: must be")
+	client, err := Settings{Name: "lumen", APIKey: "k"}.Client("https://lumen.example", ClientConfig{})
+	require.NoError(t, err)
+	require.Equal(t, "https://lumen.example", client.base.String())
+	require.Equal(t, "lumen", client.Failed("", "").Provider)
+}

@@ -52,7 +52,7 @@ func (c *Client) Match(lost Lost, sent map[string]any, list []Listed, whole bool
 	case len(fitting) > 1:
 		return "", c.Strange(false, "%d generations fit the submission", len(fitting))
 	case !whole:
-		return "", c.Strange(false, "the list does not go back to the submission")
+		return "", c.Strange(false, "the list does not surely have every submission of that time")
 	}
 	return "", ErrAbsent
 }

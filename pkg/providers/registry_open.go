@@ -76,6 +76,24 @@ func (s Settings) Decode(into any) error {
 	return nil
 }
 
+// Client makes the client of a hosted API, which wants a key: what the settings
+// say is put into the config, with the adapter's own address where they name
+// none.
+func (s Settings) Client(baseURL string, config ClientConfig) (*Client, error) {
+	config.Provider, config.BaseURL, config.Proxy, config.Outside = s.Name, s.BaseURL, s.Proxy, s.Outside
+	if config.BaseURL == "" {
+		config.BaseURL = baseURL
+	}
+	client, err := NewClient(config)
+	if s.APIKey == "" {
+		err = errors.Join(errors.New("api_key: is missing"), err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return client, nil
+}
+
 // optionError words a decoding error for the person who wrote the
 // configuration, without what stands there: it may be a secret.
 func optionError(err error) error {

@@ -75,7 +75,7 @@ func (p *Provider) CheckInput(feature tasks.Feature, model string, input map[str
 
 func (p *Provider) named(in providers.Inputs, feature tasks.Feature, model string) providers.Inputs {
 	model = modelOf(providers.Request{Feature: feature, Model: model})
-	return in.WithNames(names[model], p.config.Inputs, model)
+	return in.WithNames(names[model], p.options.Inputs, model)
 }
 
 // input is the input as the model gets it: files as data URIs, a size as width

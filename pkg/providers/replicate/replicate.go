@@ -12,7 +12,6 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -29,65 +28,40 @@ import (
 // DefaultBaseURL is where Replicate is.
 const DefaultBaseURL = "https://api.replicate.com/v1"
 
-// Config is what the adapter has to know. Its json keys are the provider's
-// options.
-type Config struct {
+// options is what only this adapter knows.
+type options struct {
 	// Inputs says what models call the common names, where we do not know.
 	Inputs []providers.InputName `json:"inputs"`
 	// WebhookSecret verifies webhooks. Empty means that it is asked for with
 	// the API key.
 	WebhookSecret providers.Secret `json:"webhook_secret"`
-
-	Name    string                                `json:"-"` // in errors
-	BaseURL string                                `json:"-"` // empty: DefaultBaseURL
-	APIKey  providers.Secret                      `json:"-"`
-	Proxy   func(*http.Request) (*url.URL, error) `json:"-"` // nil: none
-	Outside http.RoundTripper                     `json:"-"` // carries redirects of reads; nil: there are none
-	Now     func() time.Time                      `json:"-"` // nil: the system's clock
-}
-
-// Open makes the provider from its section of the configuration.
-func Open(s providers.Settings) (providers.Provider, error) {
-	var config Config
-	if err := s.Decode(&config); err != nil {
-		return nil, fmt.Errorf("options: %w", err)
-	}
-	config.Name, config.BaseURL, config.APIKey, config.Proxy, config.Outside = s.Name, s.BaseURL, s.APIKey, s.Proxy, s.Outside
-	return New(config)
 }
 
 // Provider is the adapter. It is a [providers.Canceler], a [providers.Finder], a
 // [providers.WebhookReader], an [providers.InputChecker] and a
 // [providers.RemoteIDChecker].
 type Provider struct {
-	config Config
-	client *providers.Client
-	secret *providers.Keys[providers.Secret]
+	name    string
+	options options
+	client  *providers.Client
+	secret  *providers.Keys[providers.Secret]
+	now     func() time.Time
 }
 
-// New returns the provider. It does not call it.
-func New(config Config) (*Provider, error) {
-	if config.Name == "" {
-		config.Name = "replicate"
+// Open makes the provider from its section of the configuration.
+func Open(s providers.Settings) (providers.Provider, error) {
+	p := &Provider{name: s.Name, now: time.Now}
+	if err := s.Decode(&p.options); err != nil {
+		return nil, fmt.Errorf("options: %w", err)
 	}
-	if config.BaseURL == "" {
-		config.BaseURL = DefaultBaseURL
-	}
-	if config.Now == nil {
-		config.Now = time.Now
-	}
-	client, err := providers.NewClient(providers.ClientConfig{
-		Provider: config.Name, BaseURL: config.BaseURL, Classes: classes, DecodeError: decodeError, DoubtServerErrors: true,
-		Proxy: config.Proxy, Outside: config.Outside,
-		Authorize: func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+config.APIKey.Reveal()) },
+	var err error
+	p.client, err = s.Client(DefaultBaseURL, providers.ClientConfig{
+		Classes: classes, DecodeError: decodeError, DoubtServerErrors: true,
+		Authorize: func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+s.APIKey.Reveal()) },
 	})
-	if config.APIKey == "" {
-		err = errors.Join(errors.New("api_key: is missing"), err)
-	}
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{config: config, client: client}
 	p.secret = providers.NewKeys(p.fetchSecret)
 	return p, nil
 }
@@ -153,7 +127,7 @@ func (p *Provider) status(made prediction, answer []byte, submitted bool, req pr
 	case state == providers.Succeeded && made.DataRemoved:
 		st.State = providers.Failed
 		st.Failure = &classify.Error{
-			Class: classify.NotFound, Code: "data_removed", Provider: p.config.Name,
+			Class: classify.NotFound, Code: "data_removed", Provider: p.name,
 			Message: "the provider has removed the output, an hour after the end",
 		}
 	case state == providers.Succeeded:
@@ -234,7 +208,7 @@ func (p *Provider) ListLag() time.Duration { return time.Minute }
 
 // ReadWebhook implements [providers.WebhookReader].
 func (p *Provider) ReadWebhook(ctx context.Context, header http.Header, body []byte) (providers.Hint, error) {
-	webhook := providers.Webhook{Header: header, Body: body, At: p.config.Now()}
+	webhook := providers.Webhook{Header: header, Body: body, At: p.now()}
 	if err := p.secret.Verify(ctx, webhook.At, webhook.VerifyStandard); err != nil {
 		return providers.Hint{}, err
 	}
@@ -242,8 +216,8 @@ func (p *Provider) ReadWebhook(ctx context.Context, header http.Header, body []b
 }
 
 func (p *Provider) fetchSecret(ctx context.Context) (providers.Secret, error) {
-	if p.config.WebhookSecret != "" {
-		return p.config.WebhookSecret, nil
+	if p.options.WebhookSecret != "" {
+		return p.options.WebhookSecret, nil
 	}
 	var reply struct {
 		Key string `json:"key"`

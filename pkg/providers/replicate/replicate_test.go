@@ -21,15 +21,15 @@ const predictionID = "gm3qorzdhgbfurvjtvhg6dckhu"
 
 const webhookSecret = "whsec_cmVwbGljYXRl"
 
-func at(t testing.TB, baseURL string, change ...func(*Config)) *Provider {
+func at(t testing.TB, baseURL string, options ...map[string]any) *Provider {
 	t.Helper()
-	config := Config{BaseURL: baseURL, APIKey: providertest.Secret}
-	for _, f := range change {
-		f(&config)
+	settings := providers.Settings{Name: "replicate", BaseURL: baseURL, APIKey: providertest.Secret}
+	for _, o := range options {
+		settings.Options = o
 	}
-	p, err := New(config)
+	p, err := Open(settings)
 	require.NoError(t, err)
-	return p
+	return p.(*Provider)
 }
 
 func adapter(t *testing.T) providertest.Adapter {
@@ -107,8 +107,8 @@ func TestRequests(t *testing.T) {
 
 func TestConfiguredNames(t *testing.T) {
 	t.Parallel()
-	p := at(t, "https://replicate.example", func(c *Config) {
-		c.Inputs = []providers.InputName{{Model: "acme/painter", Name: "image", Is: "photo"}}
+	p := at(t, "https://replicate.example", map[string]any{
+		"inputs": []any{map[string]any{"model": "acme/painter", "name": "image", "is": "photo"}},
 	})
 	req := providers.Request{Feature: tasks.ImageToImage, Model: "acme/painter", Input: map[string]any{"prompt": "x", "image": "https://a/b"}}
 	require.Equal(t, map[string]any{"prompt": "x", "photo": "https://a/b"}, p.input(req))
@@ -237,7 +237,7 @@ func TestFindReadsNoPagesElsewhere(t *testing.T) {
 
 func TestWebhookSecret(t *testing.T) {
 	t.Parallel()
-	p := at(t, "http://127.0.0.1:1", func(c *Config) { c.WebhookSecret = webhookSecret })
+	p := at(t, "http://127.0.0.1:1", map[string]any{"webhook_secret": webhookSecret})
 	body := []byte(`{"id":"` + predictionID + `"}`)
 	hint, err := p.ReadWebhook(t.Context(), providertest.SignStandard(webhookSecret)(time.Now(), body), body)
 	require.NoError(t, err, "a configured secret is not asked for")
