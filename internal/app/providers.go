@@ -7,6 +7,7 @@ import (
 	"github.com/easel-jobs/easel/internal/config"
 	"github.com/easel-jobs/easel/pkg/providers"
 	"github.com/easel-jobs/easel/pkg/providers/command"
+	"github.com/easel-jobs/easel/pkg/providers/fal"
 	"github.com/easel-jobs/easel/pkg/providers/openai"
 	"github.com/easel-jobs/easel/pkg/providers/replicate"
 	"github.com/easel-jobs/easel/pkg/providers/sketch"
@@ -18,6 +19,7 @@ var openers = map[string]providers.Opener{
 	"command": command.Open,
 	"openai":  openai.Open,
 	"sketch":  sketch.Open,
+	"fal":       fal.Open,
 	"openai":    openai.Open,
 	"replicate": replicate.Open,
 	"sketch":    sketch.Open,

@@ -288,6 +288,22 @@ func isFile(v any) bool {
 	return false
 }
 
+// WidthAndHeight are the numbers in a size that [PixelSize] has checked.
+func WidthAndHeight(size string) (width, height float64) {
+	w, h, _ := strings.Cut(size, "x")
+	width, _ = strconv.ParseFloat(w, 64)
+	height, _ = strconv.ParseFloat(h, 64)
+	return width, height
+}
+
+// ModelOr is the model, or a feature's first in the list where there is none.
+func ModelOr(models map[tasks.Feature][]string, feature tasks.Feature, model string) string {
+	if list := models[feature]; model == "" && len(list) > 0 {
+		return list[0]
+	}
+	return model
+}
+
 // Features lists what an adapter offers: each feature with its models, the
 // default first, and the schema of its input in schemas/<feature>.json. The
 // files are compiled in, so that a missing one is a mistake of the adapter's.

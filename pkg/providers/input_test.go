@@ -140,6 +140,11 @@ func TestFeatures(t *testing.T) {
 	models := map[tasks.Feature][]string{tasks.TextToImage: {"a", "b"}}
 	features := Features(files, models)
 	require.Equal(t, []FeatureCapability{{Feature: tasks.TextToImage, Models: []string{"a", "b"}, Input: []byte(`{"type":"object"}`)}}, features)
+	require.Equal(t, "a", ModelOr(models, tasks.TextToImage, ""))
+	require.Equal(t, "c", ModelOr(models, tasks.TextToImage, "c"))
+	require.Empty(t, ModelOr(models, tasks.Upscale, ""))
+	width, height := WidthAndHeight("1024x768")
+	require.Equal(t, []float64{1024, 768}, []float64{width, height})
 	features[0].Models[0] = "changed"
 	require.Equal(t, "a", models[tasks.TextToImage][0])
 	require.Panics(t, func() { Features(files, map[tasks.Feature][]string{tasks.Upscale: nil}) }, "no JSON")

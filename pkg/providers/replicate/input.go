@@ -2,8 +2,6 @@ package replicate
 
 import (
 	"regexp"
-	"strconv"
-	"strings"
 
 	"github.com/easel-jobs/easel/pkg/classify"
 	"github.com/easel-jobs/easel/pkg/providers"
@@ -74,7 +72,7 @@ func (p *Provider) CheckInput(feature tasks.Feature, model string, input map[str
 }
 
 func (p *Provider) named(in providers.Inputs, feature tasks.Feature, model string) providers.Inputs {
-	model = modelOf(providers.Request{Feature: feature, Model: model})
+	model = providers.ModelOr(models, feature, model)
 	return in.WithNames(names[model], p.options.Inputs, model)
 }
 
@@ -84,17 +82,7 @@ func (p *Provider) input(req providers.Request) map[string]any {
 	body := p.named(inputs[req.Feature], req.Feature, req.Model).Rename(req.WithFiles(providers.Attachment.Address))
 	if size, ok := body["size"].(string); ok && body["width"] == nil {
 		delete(body, "size")
-		width, height, _ := strings.Cut(size, "x")
-		body["width"], body["height"] = number(width), number(height)
+		body["width"], body["height"] = providers.WidthAndHeight(size)
 	}
 	return body
-}
-
-// number reads digits that have been checked.
-func number(digits string) any {
-	n, err := strconv.ParseFloat(digits, 64)
-	if err != nil {
-		return digits
-	}
-	return n
 }

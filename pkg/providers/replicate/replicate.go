@@ -95,7 +95,7 @@ func (p *Provider) Submit(ctx context.Context, req providers.Request) (providers
 	if err := p.CheckInput(req.Feature, req.Model, req.Input); err != nil {
 		return providers.Status{}, err
 	}
-	path, body := endpoint(modelOf(req))
+	path, body := endpoint(providers.ModelOr(models, req.Feature, req.Model))
 	body["input"] = p.input(req)
 	if req.WebhookURL != "" {
 		body["webhook"], body["webhook_events_filter"] = req.WebhookURL, []string{"start", "completed"}
@@ -158,9 +158,10 @@ func (p *Provider) Find(ctx context.Context, lost providers.Lost) (providers.Sta
 	if err != nil {
 		return providers.Status{}, err
 	}
+	model := providers.ModelOr(models, lost.Request.Feature, lost.Request.Model)
 	var listed []providers.Listed
 	for _, one := range made {
-		if one.of(modelOf(lost.Request)) {
+		if one.of(model) {
 			listed = append(listed, providers.Listed{ID: one.ID, Created: one.CreatedAt, Input: one.Input})
 		}
 	}
@@ -278,14 +279,6 @@ func decodeError(status int, header http.Header, body []byte) *classify.Error {
 		}
 	}
 	return failure
-}
-
-// modelOf is the model of a request, ours where it names none.
-func modelOf(req providers.Request) string {
-	if list := models[req.Feature]; req.Model == "" && len(list) > 0 {
-		return list[0]
-	}
-	return req.Model
 }
 
 // endpoint is where a model is run: an official one by its name, a deployment by
