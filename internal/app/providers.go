@@ -16,9 +16,7 @@ import (
 
 // openers are the adapters that this binary knows.
 var openers = map[string]providers.Opener{
-	"command": command.Open,
-	"openai":  openai.Open,
-	"sketch":  sketch.Open,
+	"command":   command.Open,
 	"fal":       fal.Open,
 	"openai":    openai.Open,
 	"replicate": replicate.Open,
