@@ -89,19 +89,25 @@ const clientRetries = 3
 
 // dial makes the client of the server that the flags and the environment name.
 func (p *program) dial() (*client.Client, error) {
-	url := p.url
+	url, token := p.server()
+	c, err := client.Dial(url, token, client.WithRetries(clientRetries), client.WithUserAgent("easel-cli/"+p.version))
+	if err != nil {
+		return nil, usageError{err}
+	}
+	return c, nil
+}
+
+// server is where the server is, and the key that opens it.
+func (p *program) server() (url, token string) {
+	url = p.url
 	if url == "" {
 		url, _ = p.lookupEnv("EASEL_URL")
 	}
 	if url == "" {
 		url = defaultURL
 	}
-	token, _ := p.lookupEnv("EASEL_TOKEN")
-	c, err := client.Dial(url, token, client.WithRetries(clientRetries), client.WithUserAgent("easel-cli/"+p.version))
-	if err != nil {
-		return nil, usageError{err}
-	}
-	return c, nil
+	token, _ = p.lookupEnv("EASEL_TOKEN")
+	return url, token
 }
 
 // writeJSON writes a value as one line.

@@ -50,6 +50,15 @@ func newAPI(t *testing.T) *api {
 		w.Header().Set("Content-Type", "image/png")
 		_, _ = io.WriteString(w, a.content)
 	})
+	mux.HandleFunc("POST /v1/files", func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Content-Type") == "text/html" {
+			w.WriteHeader(http.StatusUnprocessableEntity)
+			_, _ = io.WriteString(w, `{"status":422,"code":"invalid_request","detail":"no pages"}`)
+			return
+		}
+		w.WriteHeader(http.StatusCreated)
+		_, _ = fmt.Fprintf(w, `{"id":"file_1","media_type":%q,"bytes":%d}`, r.Header.Get("Content-Type"), r.ContentLength)
+	})
 	for _, verb := range []string{"cancel", "retry", "resolve"} {
 		mux.HandleFunc("POST /v1/jobs/{id}/"+verb, a.get)
 	}
@@ -271,6 +280,33 @@ func TestSubmitSends(t *testing.T) {
 	e = newEasel(a)
 	require.Zero(t, e.run(t.Context(), []string{"submit", "--feature", "text-to-speech", "--prompt", "hello"}))
 	require.Equal(t, `POST /v1/jobs {"feature_type":"text-to-speech","input_data":{"text":"hello"}}`, a.seen()[1])
+}
+
+func TestSubmitUploads(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, page := filepath.Join(dir, "dot.png"), filepath.Join(dir, "page.html")
+	require.NoError(t, os.WriteFile(file, []byte("\x89PNG\r\n\x1a\n"), 0o600))
+	require.NoError(t, os.WriteFile(page, []byte("<!doctype html>"), 0o600))
+	a := newAPI(t)
+	e := newEasel(a)
+	code := e.run(t.Context(), []string{"submit", "--feature", "x", "--input", "seed=9007199254740993", "--file", "image=@" + file, "--file", "mask=" + file})
+	require.Zero(t, code, "%s", &e.err)
+	require.Equal(t, []string{
+		"POST /v1/files \x89PNG\r\n\x1a", "POST /v1/files \x89PNG\r\n\x1a",
+		`POST /v1/jobs {"feature_type":"x","input_data":{"image":{"file":"file_1"},"mask":{"file":"file_1"},"seed":9007199254740993}}`,
+	}, a.seen())
+	require.True(t, a.tokens["Bearer token-1"])
+
+	for _, args := range [][]string{
+		{"--file", "image"}, {"--file", "=x"}, {"--file", "image=@" + dir}, {"--file", "image=@" + filepath.Join(dir, "none")},
+		{"--file", "image=" + file, "--file", "image=" + file}, {"--input", "image=1", "--file", "image=" + file},
+	} {
+		require.Equal(t, exitUsage, newEasel(a).run(t.Context(), append([]string{"submit", "--feature", "x"}, args...)), args)
+	}
+	require.Len(t, a.seen(), 3, "nothing is sent before the flags are in order")
+	require.Equal(t, exitUsage, newEasel(a).run(t.Context(), []string{"submit", "--feature", "x", "--file", "image=" + page}))
+	require.Len(t, a.seen(), 4, "no job without its file")
 }
 
 func TestSubmitDownloads(t *testing.T) {

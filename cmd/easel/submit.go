@@ -18,7 +18,7 @@ import (
 type submission struct {
 	feature, prompt, provider, model, user string
 	priority, webhook, runAt, key, out     string
-	inputs, fallbacks, metadata            []string
+	inputs, files, fallbacks, metadata     []string
 	retryAttempts                          int
 	retryDelay, timeout                    time.Duration
 	wait                                   bool
@@ -30,7 +30,7 @@ func (p *program) submitCommand() *cobra.Command {
 		Use:   "submit --feature text-to-image --prompt \"…\"",
 		Short: "Ask for a job",
 		Example: "  easel submit --feature text-to-image --prompt \"A harbour at dawn\" --wait --out .\n" +
-			"  easel submit --feature upscale --input image=@photo.png --input factor=2 --json",
+			"  easel submit --feature upscale --file image=@photo.png --input factor=2 --json",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			draft, err := s.draft(cmd.Flags())
@@ -39,6 +39,9 @@ func (p *program) submitCommand() *cobra.Command {
 			}
 			c, err := p.dial()
 			if err != nil {
+				return err
+			}
+			if draft.InputData, err = p.attach(cmd.Context(), draft.InputData, s.files); err != nil {
 				return err
 			}
 			return p.submit(cmd.Context(), c, draft, s)
@@ -53,6 +56,7 @@ func (s *submission) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.feature, "feature", "", "kind of generation, such as text-to-image (required)")
 	flags.StringVar(&s.prompt, "prompt", "", "what to make; for text-to-speech, what to say")
 	flags.StringArrayVar(&s.inputs, "input", nil, "one `key=value` of the input; values are JSON or text, @file sends a file")
+	flags.StringArrayVar(&s.files, "file", nil, "upload a file and make it the input at a key: `key=@file`")
 	flags.StringVar(&s.provider, "provider", "", "which provider (default: the server chooses)")
 	flags.StringSliceVar(&s.fallbacks, "fallback", nil, "`providers` to turn to when the first one fails")
 	flags.StringVar(&s.model, "model", "", "which model of the provider")

@@ -33,9 +33,9 @@ func API(ctx context.Context, cfg *config.Config, log *zap.Logger, reload Reload
 // apiHandler is the API as it is served at an address.
 func (p *platform) apiHandler(address string, reload Reload) http.Handler {
 	cfg := httpapi.Config{
-		Jobs: p.engine, Links: p.links, Logger: p.log.Named("api"), Keys: newKeyring(p.cfg, reload, p.log).current,
+		Jobs: p.engine, Files: p.engine, Links: p.links, Logger: p.log.Named("api"), Keys: newKeyring(p.cfg, reload, p.log).current,
 		Loopback: loopback(address), PublicURL: p.cfg.API.PublicURL, Version: Version,
-		Limits:       httpapi.Limits{JobBytes: int64(p.cfg.API.MaxBody)},
+		Limits:       httpapi.Limits{JobBytes: int64(p.cfg.API.MaxBody), FileBytes: int64(p.cfg.API.MaxFile)},
 		Ready:        p.store.Ping,
 		LinkVerifier: p.links.verify,
 		LocalPath:    p.artifacts.Path,

@@ -141,6 +141,18 @@ func TestHostileWebhookURLs(t *testing.T) {
 	require.Equal(t, http.StatusAccepted, a.status, "a public URL is let in: %s", a.body)
 }
 
+// TestWebhookToAProvidersAddress is refused: that the operator lets a provider be
+// called in our own network is no leave for callers to have posts sent there.
+func TestWebhookToAProvidersAddress(t *testing.T) {
+	t.Parallel()
+	p := newPainter(t)
+	s := serveOn(t, p.beside)
+	a := s.do("POST", "/v1/jobs", fmt.Sprintf(
+		`{"feature_type":"text-to-image","provider_id":"sketch","input_data":{"prompt":"x"},"webhook_url":%q}`, p.url+"/images/generations"))
+	require.Equal(t, http.StatusUnprocessableEntity, a.status, "%s", a.body)
+	require.Contains(t, string(a.body), `"#/webhook_url"`)
+}
+
 // TestWebhookNameThatMeansThisMachine is refused when it is dialed: its looks
 // say nothing.
 func TestWebhookNameThatMeansThisMachine(t *testing.T) {

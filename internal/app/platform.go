@@ -28,6 +28,13 @@ var Version = "dev"
 // redisPatience is how often the wait for Redis is mentioned.
 const redisPatience = 5 * time.Second
 
+// How long a server may take that a caller's input names, and how long it may be
+// silent: the caller waits.
+const (
+	sourceTime    = 30 * time.Second
+	sourceSilence = 10 * time.Second
+)
+
 // platform is what every kind of process stands on.
 type platform struct {
 	cfg       *config.Config
@@ -37,7 +44,9 @@ type platform struct {
 	queue     *queue.Client
 	inspector *queue.Inspector
 	artifacts *artifacts.Store
-	guard     *fetch.Guard
+	guard     *fetch.Guard // on what providers name
+	callers   *fetch.Guard // on what callers name to be told
+	sources   *fetch.Guard // on what callers name to be fetched
 	engine    *orchestrator.Engine
 	registry  *providers.Registry // of the configured providers, unless prepare has made another
 	links     *links
@@ -143,15 +152,34 @@ func (p *platform) openStorage(ctx context.Context) error {
 	var err error
 	p.artifacts, err = artifacts.Open(ctx, artifacts.Config{
 		URL: p.cfg.ArtifactsURL(), SpoolDir: filepath.Join(p.cfg.DataDir, "spool"), Log: p.log.Named("artifacts"),
+		Inputs: artifacts.InputLimits{FileBytes: int64(p.cfg.API.MaxFile), TotalBytes: 2 * int64(p.cfg.API.MaxFile)},
 	})
 	if err != nil {
 		return err
 	}
 	p.closers = append(p.closers, p.artifacts.Close)
-	p.guard, err = fetch.NewGuard(fetch.Policy{
-		AllowHTTP: p.cfg.Webhooks.AllowHTTP, AllowOrigins: append(origins(p.cfg), p.cfg.Webhooks.AllowPrivate...),
-	})
-	return err
+	return p.openGuards()
+}
+
+// openGuards keeps apart who names a URL: the address of a provider in our own
+// network is there for its results, and not for a caller's webhook to post to.
+func (p *platform) openGuards() error {
+	hooks := p.cfg.Webhooks
+	for _, g := range []struct {
+		guard  **fetch.Guard
+		policy fetch.Policy
+	}{
+		{&p.guard, fetch.Policy{AllowHTTP: hooks.AllowHTTP, AllowOrigins: append(origins(p.cfg), hooks.AllowPrivate...)}},
+		{&p.callers, fetch.Policy{AllowHTTP: hooks.AllowHTTP, AllowOrigins: hooks.AllowPrivate}},
+		{&p.sources, fetch.Policy{AllowOrigins: p.cfg.API.FileOrigins}},
+	} {
+		guard, err := fetch.NewGuard(g.policy)
+		if err != nil {
+			return err
+		}
+		*g.guard = guard
+	}
+	return nil
 }
 
 func (p *platform) openEngine() error {
@@ -166,6 +194,9 @@ func (p *platform) openEngine() error {
 		}
 	}
 	fetcher := fetch.New(p.guard, fetch.Limits{Bytes: int64(p.cfg.Artifacts.MaxBytes)})
+	sources := fetch.New(p.sources, fetch.Limits{
+		Bytes: int64(p.cfg.API.MaxFile), Header: sourceSilence, Idle: sourceSilence, Total: sourceTime,
+	})
 	notifier, err := p.openNotifier()
 	if err != nil {
 		return err
@@ -178,18 +209,19 @@ func (p *platform) openEngine() error {
 	timings.SubmitTimeout = p.cfg.Worker.SubmitTimeout
 	limits.ArtifactBytes = int64(p.cfg.Artifacts.MaxBytes)
 	p.engine, err = orchestrator.New(orchestrator.Config{
-		Store: p.store, Queue: p.queue, Registry: p.registry, Artifacts: p.artifacts, Inputs: p.artifacts,
+		Store: p.store, Queue: p.queue, Registry: p.registry, Artifacts: p.artifacts, Inputs: p.artifacts, Uploads: p.store, Sources: sources,
 		Fetcher: fetcher, Notifier: notifier, Observer: telemetry.NewObserver(p.metrics, p.log),
-		Tokens: signer, Links: p.links, CheckURL: p.guard.CheckURL, PublicURL: p.cfg.API.PublicURL,
+		Tokens: signer, Links: p.links, CheckURL: p.callers.CheckURL, PublicURL: p.cfg.API.PublicURL,
 		Defaults: orchestrator.Defaults{
 			Timeout: p.cfg.Defaults.Timeout, RetryAttempts: p.cfg.Defaults.RetryAttempts, RetryDelay: p.cfg.Defaults.RetryDelay,
 		},
 		Retention: orchestrator.Retention{
 			Jobs: p.cfg.Retention.Jobs, Artifacts: p.cfg.Retention.Artifacts, UnresolvedTimeout: p.cfg.Retention.UnresolvedTimeout,
+			Uploads: p.cfg.Retention.Uploads,
 		},
 		Limits: limits, Timings: timings,
 	})
-	p.closers = append(p.closers, func() error { fetcher.Close(); return nil })
+	p.closers = append(p.closers, func() error { fetcher.Close(); sources.Close(); return nil })
 	for _, entry := range p.registry.All() {
 		if closer, ok := entry.Provider.(interface{ Close() error }); ok {
 			p.closers = append(p.closers, closer.Close)
@@ -199,7 +231,7 @@ func (p *platform) openEngine() error {
 }
 
 func (p *platform) openNotifier() (*webhook.Notifier, error) {
-	cfg := webhook.Config{Client: p.guard.Client(), ServerSecrets: p.secrets, UserAgent: "Easel/" + Version}
+	cfg := webhook.Config{Client: p.callers.Client(), ServerSecrets: p.secrets, UserAgent: "Easel/" + Version}
 	for _, s := range p.cfg.Webhooks.Secrets {
 		cfg.Secrets = append(cfg.Secrets, webhook.Secret{Tenant: s.Tenant, Value: s.Secret.Reveal()})
 	}

@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/easel-jobs/easel/pkg/classify"
+	"github.com/easel-jobs/easel/pkg/orchestrator"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
@@ -68,9 +69,10 @@ const fileKey = "$file"
 // of their sorted pointers, so that equal requests have equal references
 // however their keys were ordered. An input without files is returned as it is.
 //
-// Everything wrong with the input is reported at once, as joined errors of class
-// classify.Validation, before anything is stored.
-func (s *Store) StoreInputs(ctx context.Context, jobID string, input json.RawMessage) (json.RawMessage, []tasks.File, error) {
+// Everything wrong with the input itself is reported at once, as joined errors of
+// class classify.Validation, before anything is stored; then everything wrong
+// with the files that it names.
+func (s *Store) StoreInputs(ctx context.Context, jobID string, input json.RawMessage, open orchestrator.OpenSource) (json.RawMessage, []tasks.File, error) {
 	x := &extraction{limits: s.inputs}
 	value, err := decode(input)
 	if err != nil {
@@ -87,28 +89,103 @@ func (s *Store) StoreInputs(ctx context.Context, jobID string, input json.RawMes
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode input: %w", err)
 	}
-	files, err := s.storeFiles(ctx, jobID, x.files)
+	files, err := s.storeFiles(ctx, jobID, x, open)
 	if err != nil {
-		return nil, nil, err
+		// Whatever happened to the caller, nobody will ask for these again.
+		if left := s.Delete(context.WithoutCancel(ctx), inputsPrefix(jobID)); left != nil {
+			err = errors.Join(err, left)
+		}
 	}
-	return replaced, files, nil
+	return replaced, files, err
 }
 
-// storeFiles stores all, or removes those that it has stored.
-func (s *Store) storeFiles(ctx context.Context, jobID string, found []inputFile) ([]tasks.File, error) {
-	prefix := jobID + "/inputs"
-	files := make([]tasks.File, len(found))
-	for i, f := range found {
-		stored, err := s.Put(ctx, prefix+"/"+strconv.Itoa(i)+".*", f.mediaType, bytes.NewReader(f.data), s.inputs.FileBytes)
-		if err != nil {
-			// Whatever happened to the caller, nobody will ask for these again.
-			return nil, errors.Join(fmt.Errorf("store input file %d: %w", i, err), s.Delete(context.WithoutCancel(ctx), prefix))
+func inputsPrefix(jobID string) string { return jobID + "/inputs" }
+
+// storeFiles stores what the input brought and then what it named. Where it
+// fails at the latter, all files are returned as far as they are known.
+func (s *Store) storeFiles(ctx context.Context, jobID string, x *extraction, open orchestrator.OpenSource) ([]tasks.File, error) {
+	files := make([]tasks.File, len(x.files))
+	for i, f := range x.files {
+		files[i] = tasks.File{Index: i, Pointer: f.pointer}
+		if f.source != nil {
+			files[i].Source = f.source.String()
+			continue
 		}
-		files[i] = tasks.File{
-			Index: i, Pointer: f.pointer, Key: stored.Key, MediaType: stored.MediaType, Bytes: stored.Bytes, SHA256: stored.SHA256,
+		stored, err := s.Put(ctx, inputKey(jobID, i), f.mediaType, bytes.NewReader(f.data), s.inputs.FileBytes)
+		if err != nil {
+			return nil, fmt.Errorf("store input file %d: %w", i, err)
+		}
+		fill(&files[i], stored)
+	}
+	var problems []error
+	for i, f := range x.files {
+		if f.source == nil {
+			continue
+		}
+		stored, err := s.storeSource(ctx, inputKey(jobID, i), *f.source, open)
+		if x.total += stored.Bytes; err == nil && x.total > s.inputs.TotalBytes {
+			err = refused("makes all files together larger than %d bytes", s.inputs.TotalBytes)
+		}
+		var refusal *classify.Error
+		switch {
+		case err == nil:
+			fill(&files[i], stored)
+		case errors.As(err, &refusal) && refusal.Class == classify.Validation:
+			problems = append(problems, invalid(f.pointer, "%s", refusal.Message))
+		default:
+			return files, fmt.Errorf("store input file %d: %w", i, err)
 		}
 	}
-	return files, nil
+	return files, errors.Join(problems...)
+}
+
+func inputKey(jobID string, index int) string {
+	return inputsPrefix(jobID) + "/" + strconv.Itoa(index) + ".*"
+}
+
+func fill(f *tasks.File, stored tasks.Artifact) {
+	f.Key, f.MediaType, f.Bytes, f.SHA256 = stored.Key, stored.MediaType, stored.Bytes, stored.SHA256
+}
+
+func (s *Store) storeSource(ctx context.Context, key string, source tasks.Source, open orchestrator.OpenSource) (tasks.Artifact, error) {
+	if open == nil {
+		return tasks.Artifact{}, refused("names a file, which is not possible here")
+	}
+	r, mediaType, err := open(ctx, source)
+	if err != nil {
+		return tasks.Artifact{}, err
+	}
+	stored, err := s.StoreFile(ctx, key, mediaType, r)
+	_ = r.Close() // all of it was read, or something went wrong already
+	return stored, err
+}
+
+// StoreFile implements [orchestrator.Inputs].
+func (s *Store) StoreFile(ctx context.Context, key, claimedType string, r io.Reader) (tasks.Artifact, error) {
+	stored, err := s.Put(ctx, key, claimedType, r, s.inputs.FileBytes)
+	if err != nil {
+		var failure *classify.Error
+		if errors.As(err, &failure) {
+			switch failure.Code {
+			case CodeEmpty:
+				err = refused("is an empty file")
+			case CodeNotMedia:
+				err = refused("is not what its media type says")
+			case CodeTooLarge:
+				err = refused("%s", errFileBytes(s.inputs.FileBytes))
+			}
+		}
+		return tasks.Artifact{}, err
+	}
+	if err := checkSize(stored.MediaType, stored.Width, stored.Height, s.inputs.Pixels); err != nil {
+		return tasks.Artifact{}, errors.Join(refused("%s", err), s.Delete(context.WithoutCancel(ctx), stored.Key))
+	}
+	return stored, nil
+}
+
+// refused is a file that may not be an input, wherever it stands.
+func refused(format string, args ...any) error {
+	return &classify.Error{Class: classify.Validation, Code: "input_invalid", Message: fmt.Sprintf(format, args...)}
 }
 
 func decode(input json.RawMessage) (any, error) {
@@ -134,11 +211,12 @@ func encode(value any) (json.RawMessage, error) {
 	return bytes.TrimSpace(b.Bytes()), nil
 }
 
-// inputFile is a file that was found in the input.
+// inputFile is a file that was found in the input: its bytes, or where they are.
 type inputFile struct {
 	pointer   string
 	mediaType string
 	data      []byte
+	source    *tasks.Source
 }
 
 // extraction is one walk through an input.
@@ -171,6 +249,9 @@ func (x *extraction) value(pointer string, v any, depth int) any {
 		if _, ok := v[fileKey]; ok {
 			x.refuse(pointer, "must not hold the key %q, which stands for stored files", fileKey)
 			return nil
+		}
+		if source, is, err := tasks.SourceOf(v); is || err != nil {
+			return x.source(pointer, source, err)
 		}
 		for _, key := range slices.Sorted(maps.Keys(v)) {
 			v[key] = x.value(pointer+"/"+escape(key), v[key], depth+1)
@@ -209,9 +290,27 @@ func (x *extraction) text(pointer, text string) any {
 		x.refuse(pointer, "%s", err)
 		return nil
 	}
-	x.files = append(x.files, inputFile{pointer, mediaType, data})
+	return x.add(inputFile{pointer: pointer, mediaType: mediaType, data: data})
+}
+
+// source replaces an object that names a file.
+func (x *extraction) source(pointer string, source tasks.Source, err error) any {
+	if err == nil && len(x.files) >= x.limits.Files {
+		err = errFiles(x.limits.Files)
+	}
+	if err != nil {
+		x.refuse(pointer, "%s", err)
+		return nil
+	}
+	return x.add(inputFile{pointer: pointer, source: &source})
+}
+
+func (x *extraction) add(f inputFile) any {
+	x.files = append(x.files, f)
 	return map[string]any{fileKey: len(x.files) - 1}
 }
+
+func errFiles(limit int) error { return fmt.Errorf("is one more than %d files", limit) }
 
 // check looks at a file's size and header.
 func (x *extraction) check(claimed string, data []byte) error {
@@ -224,7 +323,7 @@ func (x *extraction) check(claimed string, data []byte) error {
 	case x.total > x.limits.TotalBytes:
 		return fmt.Errorf("makes all files together larger than %d bytes", x.limits.TotalBytes)
 	case len(x.files) >= x.limits.Files:
-		return fmt.Errorf("is one more than %d files", x.limits.Files)
+		return errFiles(x.limits.Files)
 	}
 	mediaType, err := mediaTypeOf(data[:min(len(data), headSize)], claimed)
 	if err != nil {
@@ -238,14 +337,18 @@ func errFileBytes(limit int64) error { return fmt.Errorf("is a file larger than 
 // checkPicture refuses pictures that would be too much to decode for whoever
 // has to, and those whose header cannot be read.
 func checkPicture(mediaType string, data []byte, limit int64) error {
+	m := measure(mediaType, bytes.NewReader(data), int64(len(data)))
+	return checkSize(mediaType, m.width, m.height, limit)
+}
+
+func checkSize(mediaType string, width, height int, limit int64) error {
 	if _, ok := measurers[mediaType]; !ok || major(mediaType) != "image" {
 		return nil
 	}
-	m := measure(mediaType, bytes.NewReader(data), int64(len(data)))
-	if m.width == 0 || m.height == 0 {
+	if width == 0 || height == 0 {
 		return fmt.Errorf("is not a readable %s", mediaType)
 	}
-	if int64(m.width)*int64(m.height) > limit {
+	if int64(width)*int64(height) > limit {
 		return fmt.Errorf("is a picture of more than %d pixels", limit)
 	}
 	return nil

@@ -38,7 +38,7 @@ func TestStoreInputs(t *testing.T) {
 			"voice": base64.StdEncoding.EncodeToString(sound),
 			"svg":   "data:image/svg+xml,%3Csvg%20xmlns='http://www.w3.org/2000/svg'/%3E",
 		})
-		replaced, files, err := s.StoreInputs(t.Context(), "job_1", input)
+		replaced, files, err := s.StoreInputs(t.Context(), "job_1", input, nil)
 		require.NoError(t, err)
 		require.Equal(t, `{"image":{"$file":0},"list":["x",{"a/b~":{"$file":1}}],"prompt":"a <b>","seed":9007199254740993,`+
 			`"svg":{"$file":2},"voice":{"$file":3}}`, string(replaced))
@@ -67,7 +67,7 @@ func TestEqualRequestsHashTheSame(t *testing.T) {
 	s := directory(t)
 	a, b := dataURL("image/png", pngFile(t, 1, 1)), dataURL("image/png", pngFile(t, 2, 2))
 	hash := func(job, input string) string {
-		replaced, files, err := s.StoreInputs(t.Context(), job, json.RawMessage(input))
+		replaced, files, err := s.StoreInputs(t.Context(), job, json.RawMessage(input), nil)
 		require.NoError(t, err)
 		return tasks.Request{InputData: replaced, Files: files}.Hash()
 	}
@@ -91,7 +91,7 @@ func TestStoreInputsLeavesTextAlone(t *testing.T) {
 		`{"short":"` + base64.StdEncoding.EncodeToString(make([]byte, 3000)) + `"}`,
 		`{"long":"` + strings.Repeat("words and words ", 10000) + `"}`,
 	} {
-		replaced, files, err := s.StoreInputs(t.Context(), "job_1", json.RawMessage(input))
+		replaced, files, err := s.StoreInputs(t.Context(), "job_1", json.RawMessage(input), nil)
 		require.NoError(t, err, input[:min(len(input), 50)])
 		require.Equal(t, input, string(replaced))
 		require.Empty(t, files)
@@ -130,7 +130,7 @@ func TestStoreInputsRefuses(t *testing.T) {
 			t.Parallel()
 			s := directory(t)
 			s.inputs = limits
-			_, _, err := s.StoreInputs(t.Context(), "job_1", object(t, tt.input))
+			_, _, err := s.StoreInputs(t.Context(), "job_1", object(t, tt.input), nil)
 			var failure *classify.Error
 			require.True(t, errors.As(err, &failure), "%v", err)
 			require.Equal(t, classify.Validation, failure.Class)
@@ -144,7 +144,7 @@ func TestStoreInputsRefuses(t *testing.T) {
 	t.Run("not JSON", func(t *testing.T) {
 		t.Parallel()
 		for _, input := range []string{"", "{", "{}{}", "secret payload"} {
-			_, _, err := directory(t).StoreInputs(t.Context(), "job_1", json.RawMessage(input))
+			_, _, err := directory(t).StoreInputs(t.Context(), "job_1", json.RawMessage(input), nil)
 			requireClass(t, err, classify.Validation, "input_invalid")
 			require.NotContains(t, err.Error(), "secret payload")
 		}
@@ -155,7 +155,7 @@ func TestStoreInputsRefuses(t *testing.T) {
 		s := directory(t)
 		_, _, err := s.StoreInputs(t.Context(), "job_1", object(t, map[string]any{
 			"good": dataURL("image/png", pngFile(t, 3, 2)), "a": "data:image/png;base64,!", "b": map[string]any{"$file": 1},
-		}))
+		}), nil)
 		joined, ok := err.(interface{ Unwrap() []error })
 		require.True(t, ok)
 		require.Len(t, joined.Unwrap(), 2)
@@ -167,7 +167,7 @@ func TestStoreInputsLeavesNothingWhenStorageFails(t *testing.T) {
 	t.Parallel()
 	s := directory(t)
 	block(t, s, "job_1")
-	_, _, err := s.StoreInputs(t.Context(), "job_1", object(t, map[string]any{"image": dataURL("image/png", pngFile(t, 3, 2))}))
+	_, _, err := s.StoreInputs(t.Context(), "job_1", object(t, map[string]any{"image": dataURL("image/png", pngFile(t, 3, 2))}), nil)
 	requireClass(t, err, classify.Server, CodeStorage)
 }
 

@@ -89,8 +89,12 @@ func (a *API) check(k *checker) {
 		k.webURL("api.public_url", a.PublicURL)
 	}
 	k.that(a.MaxBody > 0, "api.max_body", "must be more than 0")
+	k.that(a.MaxFile > 0, "api.max_file", "must be more than 0")
 	for i, origin := range a.CORSOrigins {
 		k.origin(fmt.Sprintf("api.cors_origins[%d]", i), origin)
+	}
+	for i, origin := range a.FileOrigins {
+		k.origin(fmt.Sprintf("api.file_origins[%d]", i), origin)
 	}
 	a.checkKeys(k)
 }
@@ -181,6 +185,7 @@ func (r *Retention) check(k *checker) {
 	k.that(r.Artifacts >= 0, "retention.artifacts", "must not be negative; 0 keeps")
 	k.that(r.Jobs <= 0 || r.Artifacts <= r.Jobs, "retention.artifacts", "must not be longer than retention.jobs: without its job nobody knows the file; 0 keeps")
 	k.that(r.UnresolvedTimeout >= 0, "retention.unresolved_timeout", "must not be negative; 0 waits")
+	k.that(r.Uploads > 0, "retention.uploads", "must be more than 0: nothing else would erase what nobody uses")
 }
 
 // The bounds are those of a request, see the draft of a job.

@@ -56,7 +56,11 @@ type API struct {
 	PublicURL   string   `yaml:"public_url"`
 	Keys        []APIKey `yaml:"keys"`
 	MaxBody     Size     `yaml:"max_body"`
+	MaxFile     Size     `yaml:"max_file"` // one file of an input, however it comes
 	CORSOrigins []string `yaml:"cors_origins"`
+	// FileOrigins lists origins (https://host:port) that files may be fetched
+	// from although they are on a private network.
+	FileOrigins []string `yaml:"file_origins"`
 }
 
 // APIKey lets its bearer in, as one tenant, for what its scopes allow. The key
@@ -130,6 +134,7 @@ type Retention struct {
 	// UnresolvedTimeout fails a job that was unresolved for so long; 0 waits
 	// for an answer or an operator.
 	UnresolvedTimeout time.Duration `yaml:"unresolved_timeout"`
+	Uploads           time.Duration `yaml:"uploads"`
 }
 
 // Defaults are what a request gets that does not say.
@@ -188,14 +193,14 @@ func Default() *Config {
 	c := &Config{
 		Redis:     Redis{IntentDurability: DurabilityNone},
 		DataDir:   "./data",
-		API:       API{Listen: "127.0.0.1:8080", MaxBody: 32 * Mebibyte},
+		API:       API{Listen: "127.0.0.1:8080", MaxBody: 32 * Mebibyte, MaxFile: 32 * Mebibyte},
 		Dashboard: Dashboard{Listen: "127.0.0.1:8081"},
 		Worker: Worker{
 			SubmitConcurrency: 256, PollConcurrency: 64, FinalizeConcurrency: 16, DeliverConcurrency: 32,
 			SubmitTimeout: 5 * time.Minute, ShutdownTimeout: 5*time.Minute + 5*time.Second,
 		},
 		Artifacts: Artifacts{URLTTL: 24 * time.Hour, MaxBytes: Gibibyte},
-		Retention: Retention{Jobs: 168 * time.Hour},
+		Retention: Retention{Jobs: 168 * time.Hour, Uploads: 24 * time.Hour},
 		Defaults:  Defaults{Timeout: 10 * time.Minute, RetryAttempts: 3, RetryDelay: time.Second},
 		Log:       Log{Level: "info", Format: LogConsole},
 	}

@@ -19,7 +19,7 @@ func TestExampleIsTheDefaults(t *testing.T) {
 	c, err := config.Load(config.LoadOptions{File: exampleFile, LookupEnv: env{}.lookup})
 	require.NoError(t, err)
 	want := config.Default()
-	c.API.CORSOrigins, c.Webhooks.AllowPrivate = nil, nil // empty and absent are the same
+	c.API.CORSOrigins, c.API.FileOrigins, c.Webhooks.AllowPrivate = nil, nil, nil // empty and absent are the same
 	c.Providers[0].Options = nil
 	require.Equal(t, want, c)
 }

@@ -30,6 +30,7 @@ type engine struct {
 	order   []string // oldest first
 	changed chan struct{}
 	files   map[string][]byte
+	uploads []*tasks.Upload
 	hints   []string
 	queries []orchestrator.Query
 	watches int

@@ -29,6 +29,8 @@ func schemaName(t reflect.Type, hint string) string {
 		return "Job"
 	case "Draft":
 		return "JobRequest"
+	case "UploadView":
+		return "File"
 	default:
 		return strings.TrimSuffix(name, "View")
 	}
@@ -49,6 +51,7 @@ func (s *server) complete(api huma.API) {
 		"create-jobs":  jsonBody[BatchRequest](registry, true),
 		"retry-job":    jsonBody[RetryRequest](registry, false),
 		"resolve-job":  jsonBody[ResolveRequest](registry, true),
+		"upload-file":  fileBody(),
 		"take-webhook": {Content: map[string]*huma.MediaType{"*/*": {}}, Description: "Whatever the provider posts"},
 	}
 	for _, operation := range s.operations {
@@ -67,6 +70,13 @@ func (s *server) complete(api huma.API) {
 	}
 	s.document = mustJSON(document)
 	s.docs = renderDocs(document, s.operations)
+}
+
+func fileBody() *huma.RequestBody {
+	return &huma.RequestBody{
+		Required: true, Description: "The file itself",
+		Content: map[string]*huma.MediaType{"*/*": {Schema: &huma.Schema{Type: huma.TypeString, Format: "binary"}}},
+	}
 }
 
 func jsonBody[T any](registry huma.Registry, required bool) *huma.RequestBody {
@@ -161,7 +171,7 @@ func between(text string, least, most float64, example any) description {
 // only: those of answers may grow.
 var descriptions = map[string]description{
 	"JobRequest.feature_type":          {text: "What kind of generation; GET /v1/features lists what is on offer", example: "text-to-image"},
-	"JobRequest.input_data":            {kind: "object", text: "What the generation is made from: an object that the feature's schema describes. Keys that the schema does not know are passed on, with a warning. Files are data URLs, or URLs where the provider takes them", example: map[string]any{"prompt": "A beautiful sunset"}},
+	"JobRequest.input_data":            {kind: "object", text: "What the generation is made from: an object that the feature's schema describes. Keys that the schema does not know are passed on, with a warning. Files are data URLs, {\"file\": \"file_…\"} for one that was uploaded, {\"job\": \"job_…\", \"artifact\": 0} for what another job has produced, {\"file\": \"https://…\"} to have it fetched, or URLs where the provider takes them", example: map[string]any{"prompt": "A beautiful sunset"}},
 	"JobRequest.user_id":               {text: "Your user, for grouping and fairness", example: "user-123"},
 	"JobRequest.provider_id":           {text: "Which provider; left out: chosen by capability and health", example: "openai"},
 	"JobRequest.fallback_provider_ids": say("Who may take over when the provider cannot, in this order"),

@@ -179,6 +179,8 @@ func problemAt(err error, at string) *Problem {
 		return newProblem(codeNotFound, "There is no such job.")
 	case errors.Is(err, orchestrator.ErrNoArtifact):
 		return newProblem(codeNotFound, "There is no such artifact.")
+	case errors.Is(err, orchestrator.ErrNoUpload):
+		return newProblem(codeNotFound, "There is no such file.")
 	case errors.Is(err, orchestrator.ErrVersion):
 		return newProblem(codeVersion, "The job has another version than If-Match asks for.")
 	case errors.Is(err, orchestrator.ErrBadCursor):

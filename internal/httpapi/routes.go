@@ -15,6 +15,7 @@ const open = ""
 // tags group the operations in the documentation.
 var tags = []*huma.Tag{
 	{Name: "Jobs", Description: "Ask for generations, and watch them to their end."},
+	{Name: "Files", Description: "Bring files for requests to be made from."},
 	{Name: "Operations", Description: "Settle what a program cannot."},
 	{Name: "Catalog", Description: "What can be asked for, and who does it."},
 	{Name: "Webhooks", Description: "Where providers report."},
@@ -33,6 +34,12 @@ func (s *server) routes(api huma.API) {
 	huma.Register(api, op("resolve-job", "POST", "/v1/jobs/{id}/resolve", ScopeOperate, resolveDoc), s.resolveJob)
 	huma.Register(api, op("delete-job", "DELETE", "/v1/jobs/{id}", ScopeJobs, deleteDoc), s.deleteJob)
 	huma.Register(api, op("get-artifact", "GET", "/v1/jobs/{id}/artifacts/{n}", ScopeJobs, artifactDoc), s.getArtifact)
+
+	if s.Files != nil {
+		huma.Register(api, op("upload-file", "POST", "/v1/files", ScopeJobs, uploadDoc), s.upload)
+		huma.Register(api, op("get-file", "GET", "/v1/files/{id}", ScopeJobs, fileDoc), s.getFile)
+		huma.Register(api, op("delete-file", "DELETE", "/v1/files/{id}", ScopeJobs, deleteFileDoc), s.deleteFile)
+	}
 
 	huma.Register(api, op("list-providers", "GET", "/v1/providers", ScopeJobs, providersDoc), s.listProviders)
 	huma.Register(api, op("list-features", "GET", "/v1/features", ScopeJobs, featuresDoc), s.listFeatures)
@@ -118,6 +125,16 @@ var (
 		description: "The bytes, whole or in ranges. A signed link, as it stands in the job, needs no key. Images, video and audio are shown in place, everything else is a download.",
 		also:        map[int]string{206: "The range that was asked for", 304: "The file is the one of If-None-Match", 416: "The file has no such range"},
 		problems:    []int{404},
+	}
+	uploadDoc = doc{
+		tag: "Files", summary: "Upload a file", status: http.StatusCreated,
+		description: "The body is the file itself. Requests name it in input_data where they would hold a data URL: {\"file\": \"file_…\"}. It expires by itself; jobs that were made from it keep a copy of their own.",
+		problems:    []int{400, 413, 415, 422},
+	}
+	fileDoc       = doc{tag: "Files", summary: "Describe an uploaded file", problems: []int{404}}
+	deleteFileDoc = doc{
+		tag: "Files", summary: "Erase an uploaded file", status: http.StatusNoContent,
+		description: "Jobs that were made from it keep a copy of their own.", problems: []int{404},
 	}
 	providersDoc = doc{tag: "Catalog", summary: "List providers", description: "What is configured, what it can do, and how it fares."}
 	featuresDoc  = doc{tag: "Catalog", summary: "List features", description: "Per feature the providers that offer it, and the JSON Schema of its input."}

@@ -19,6 +19,7 @@ import (
 // Config is what the API is made of. Jobs is required.
 type Config struct {
 	Jobs   Jobs
+	Files  Files       // nil: nothing can be uploaded
 	Links  tasks.Links // nil: relative links
 	Logger *zap.Logger // nil: no log
 
@@ -61,6 +62,9 @@ type Limits struct {
 	Streams      int           // event streams open at a time: 10,000
 	Waits        int           // requests that wait for their job at a time: 10,000
 	BodyTime     time.Duration // how long a body may take to arrive: 2 minutes
+	FileBytes    int64         // one uploaded file: 32 MiB
+	Uploads      int           // files that are being uploaded at a time: 64
+	UploadTime   time.Duration // how long an upload may take: 15 minutes
 }
 
 func (l Limits) withDefaults() Limits {
@@ -72,6 +76,9 @@ func (l Limits) withDefaults() Limits {
 		Streams:      cmp.Or(l.Streams, 10_000),
 		Waits:        cmp.Or(l.Waits, 10_000),
 		BodyTime:     cmp.Or(l.BodyTime, 2*time.Minute),
+		FileBytes:    cmp.Or(l.FileBytes, 32<<20),
+		Uploads:      cmp.Or(l.Uploads, 64),
+		UploadTime:   cmp.Or(l.UploadTime, 15*time.Minute),
 	}
 }
 
@@ -81,6 +88,9 @@ type server struct {
 	failures *failures
 	streams  semaphore
 	waits    semaphore
+	uploads  semaphore
+	// uploadIdle is how long an upload may bring nothing.
+	uploadIdle time.Duration
 	// heartbeat ticks when a silent event stream should be heard of.
 	heartbeat func() (tick <-chan time.Time, stop func())
 
@@ -105,11 +115,13 @@ func newServer(cfg Config) *server {
 	cfg.Limits = cfg.Limits.withDefaults()
 	cfg.PublicURL = strings.TrimSuffix(cfg.PublicURL, "/")
 	return &server{
-		Config:    cfg,
-		failures:  newFailures(cfg.Now),
-		streams:   make(semaphore, cfg.Limits.Streams),
-		waits:     make(semaphore, cfg.Limits.Waits),
-		heartbeat: every(heartbeatInterval),
+		Config:     cfg,
+		failures:   newFailures(cfg.Now),
+		streams:    make(semaphore, cfg.Limits.Streams),
+		waits:      make(semaphore, cfg.Limits.Waits),
+		uploads:    make(semaphore, cfg.Limits.Uploads),
+		uploadIdle: uploadIdle,
+		heartbeat:  every(heartbeatInterval),
 	}
 }
 

@@ -36,7 +36,7 @@ func serve(t *testing.T, with ...func(*Config)) *rig {
 	t.Helper()
 	cfg := Config{Loopback: true, Version: "1.2.3"}
 	fake := newEngine()
-	cfg.Jobs = fake
+	cfg.Jobs, cfg.Files = fake, fake
 	for _, change := range with {
 		change(&cfg)
 	}

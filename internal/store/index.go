@@ -51,7 +51,7 @@ local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', at(now), 'LIMIT', 0, AR
 if #ids > 0 then even_when_full(KEYS[1]) end
 local taken = {}
 for _, id in ipairs(ids) do
-	if redis.call('EXISTS', KEY_JOB .. id) == 1 then
+	if redis.call('EXISTS', KEY_JOB .. id, KEY_UPLOAD .. id) > 0 then
 		redis.call('ZADD', KEYS[1], 'XX', at(now + ARGV[2]), id)
 		taken[#taken + 1] = id
 	else

@@ -23,9 +23,12 @@ const (
 	//	body:<version>                an event body kept for its delivery
 	keyJob = "easel:job:"
 
+	// keyUpload + id is the record of an uploaded file, JSON of tasks.Upload.
+	keyUpload = "easel:file:"
+
 	// keyOpen scores every job that owes work by its next touch.
 	keyOpen = "easel:open"
-	// keyPurge scores every job with a purge time by it.
+	// keyPurge scores every job with a purge time, and every upload, by it.
 	keyPurge = "easel:purge"
 	// keyCounts is a hash of how many jobs are in which state.
 	keyCounts = "easel:counts"

@@ -67,6 +67,7 @@ var names = strings.NewReplacer(
 	"OPERATION_LENGTH", fmt.Sprint(operationLength),
 	"KEY_JOBS", "'"+keyJobs+"'",
 	"KEY_JOB", "'"+keyJob+"'",
+	"KEY_UPLOAD", "'"+keyUpload+"'",
 	"CHANNEL_EVENTS", "'"+channelEvents+"'",
 	"STATUSES", allStatuses(),
 )
@@ -98,6 +99,7 @@ func (s *Store) loadScripts(ctx context.Context) error {
 		for _, script := range []script{
 			createScript, claimScript, saveScript, touchScript, takeScript,
 			tombstoneScript, purgeScript, listScript,
+			uploadScript, removeUploadScript,
 		} {
 			pipe.ScriptLoad(ctx, script.source)
 		}

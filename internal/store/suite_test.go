@@ -80,6 +80,8 @@ var suite = []struct {
 	{"counts", counts},
 	{"health", health},
 	{"the secret is made once", secretMadeOnce},
+	{"uploads live until they are purged", uploadsLive},
+	{"the holder of an idempotency key is named", keyHolder},
 	{"indexes and counters equal reality", randomWalk},
 }
 

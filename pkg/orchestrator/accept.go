@@ -48,7 +48,7 @@ func (e *Engine) AcceptBatch(ctx context.Context, tenant string, entries []Entry
 	for i, entry := range entries {
 		job, err := e.draftJob(ctx, tenant, entry, healthy)
 		if err != nil {
-			answers[i].Err = err
+			answers[i] = e.turnDown(ctx, tenant, entry, err)
 			continue
 		}
 		jobs, places = append(jobs, job), append(places, i)
@@ -113,16 +113,16 @@ func (e *Engine) draftJob(ctx context.Context, tenant string, entry Entry, healt
 	if err != nil {
 		return nil, err
 	}
-	if err := checkInput(provider, draft, model, input); err != nil {
+	if err := checkInput(provider, draft, model, standIns(input)); err != nil {
 		return nil, err
 	}
 	id := newID(e.Store.Now())
 	request := e.requestOf(draft)
 	if e.Inputs != nil {
-		request.InputData, request.Files, err = e.Inputs.StoreInputs(ctx, id, request.InputData)
+		request.InputData, request.Files, err = e.Inputs.StoreInputs(ctx, id, request.InputData, e.sources(tenant))
 		if err != nil {
 			e.dropInputs(ctx, id)
-			return nil, inputError(err)
+			return nil, &sourcesError{requestHash(request, draft), inputError(err)}
 		}
 	}
 	now := e.Store.Now()
@@ -212,15 +212,57 @@ func newID(now time.Time) string {
 	return "job_" + ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String()
 }
 
-// inputError turns a refusal of a file in the input into a refusal of the
+// sourcesError is a request whose files could not be had, and its hash.
+type sourcesError struct {
+	hash string
+	err  error
+}
+
+// Error is that of the files.
+func (e *sourcesError) Error() string { return e.err.Error() }
+
+// turnDown answers a request that is not accepted. One that was accepted before,
+// under the same idempotency key, is answered with its job even though the files
+// that it names may have gone since.
+func (e *Engine) turnDown(ctx context.Context, tenant string, entry Entry, err error) Accepted {
+	var sources *sourcesError
+	if !errors.As(err, &sources) {
+		return Accepted{Err: err}
+	}
+	if entry.IdempotencyKey == "" {
+		return Accepted{Err: sources.err}
+	}
+	holder, err := e.Store.Keyed(ctx, tenant, entry.IdempotencyKey)
+	if err != nil {
+		return Accepted{Err: fmt.Errorf("look for the idempotency key: %w", err)}
+	}
+	if holder.ExistingID == "" || holder.ExistingHash != sources.hash {
+		return Accepted{Err: sources.err}
+	}
+	existing, err := e.Store.Load(ctx, holder.ExistingID)
+	if errors.Is(err, ErrNotFound) {
+		return Accepted{Err: sources.err} // erased since: its key is free
+	}
+	return Accepted{Job: existing, Replayed: true, Err: err}
+}
+
+// inputError turns a refusal of files in the input into a refusal of the
 // request.
 func inputError(err error) error {
-	info := classify.Classify(err)
-	var typed *classify.Error
-	if errors.As(err, &typed) && info.Class == classify.Validation {
-		return &InvalidError{Fields: []FieldError{{Pointer: orInput(info.Field), Detail: info.Message}}}
+	all := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		all = joined.Unwrap()
 	}
-	return fmt.Errorf("%w: store the input's files: %w", ErrUnavailable, err)
+	invalid := &InvalidError{}
+	for _, one := range all {
+		info := classify.Classify(one)
+		var typed *classify.Error
+		if !errors.As(one, &typed) || info.Class != classify.Validation {
+			return fmt.Errorf("%w: store the input's files: %w", ErrUnavailable, one)
+		}
+		invalid.add(orInput(info.Field), "%s", info.Message)
+	}
+	return invalid
 }
 
 func orInput(pointer string) string {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/easel-jobs/easel/pkg/providers"
@@ -24,6 +25,12 @@ type Config struct {
 	Observer  Observer
 	Tokens    Tokens
 	Links     tasks.Links
+	// Uploads keeps what is known of uploaded files. Nil: there are none.
+	Uploads Uploads
+	// Sources fetches files that requests name by URL. It must reach nothing
+	// that a caller should not, such as the providers' own addresses. Nil: URLs
+	// are not fetched.
+	Sources Fetcher
 
 	// CheckURL refuses URLs from callers that may not be called, before
 	// anything is written. Nil allows all.
@@ -41,11 +48,25 @@ type Config struct {
 // Inputs moves the files of a request into artifact storage before it is
 // accepted.
 type Inputs interface {
-	// StoreInputs replaces data URLs and large base64 in the input by
-	// references to files that it stores under the job's id. It returns
-	// errors of class classify.Validation that name the field.
-	StoreInputs(ctx context.Context, jobID string, input json.RawMessage) (json.RawMessage, []tasks.File, error)
+	// StoreInputs replaces data URLs, large base64 and the sources of files in
+	// the input by references to files that it stores under the job's id. It
+	// returns errors of class classify.Validation that name the field.
+	//
+	// When it is a source that could not be had, the replaced input and its
+	// files are returned beside the error, so that the request is known: those
+	// of sources without a key.
+	StoreInputs(ctx context.Context, jobID string, input json.RawMessage, open OpenSource) (json.RawMessage, []tasks.File, error)
+
+	// StoreFile stores one file that may become an input, as it arrives. What
+	// must not is refused with an error of class classify.Validation, and not
+	// stored.
+	StoreFile(ctx context.Context, key, claimedType string, r io.Reader) (tasks.Artifact, error)
 }
+
+// OpenSource opens a file that an input names. Its errors of class
+// classify.Validation say what is wrong with the source; any other that the file
+// could not be read now. The caller closes what is returned.
+type OpenSource func(ctx context.Context, source tasks.Source) (r io.ReadCloser, mediaType string, err error)
 
 // Tokens makes and checks the secret part of the webhook URLs that providers
 // get.
@@ -70,6 +91,7 @@ type Retention struct {
 	// their job's record.
 	Artifacts         time.Duration
 	UnresolvedTimeout time.Duration // fail unresolved jobs after that; 0: never
+	Uploads           time.Duration // keep uploaded files; 0: a day
 }
 
 // Limits bound what a job may bring and take.
@@ -80,6 +102,8 @@ type Limits struct {
 	Resubmits     int   // new submissions after "absent" or on_unknown: resubmit
 	Crashes       int   // in a row
 	Copies        int   // tries to copy the outputs of one submission
+	UploadBytes   int64 // one uploaded file
+	Sources       int   // files that are fetched from URLs for requests at the door, at a time
 }
 
 // Timings are the engine's intervals. Tests shorten them.
@@ -116,7 +140,7 @@ func DefaultTimings() Timings {
 
 // DefaultLimits are those of production.
 func DefaultLimits() Limits {
-	return Limits{ArtifactBytes: 2 << 30, Outputs: 64, OutputData: 64 << 10, Resubmits: 3, Crashes: 5, Copies: 10}
+	return Limits{ArtifactBytes: 2 << 30, Outputs: 64, OutputData: 64 << 10, Resubmits: 3, Crashes: 5, Copies: 10, UploadBytes: 32 << 20, Sources: 32}
 }
 
 // Engine moves jobs. It is safe for concurrent use; any number of processes may
@@ -126,6 +150,7 @@ type Engine struct {
 	room    *room
 	tending *tending
 	reports reports
+	fetches chan struct{} // one place for each file that is fetched at the door
 	// suspects belongs to the reconciler's loop.
 	suspects map[string]suspect
 }
@@ -147,6 +172,9 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Limits.Outputs == 0 {
 		cfg.Limits = DefaultLimits()
 	}
+	if cfg.Retention.Uploads == 0 {
+		cfg.Retention.Uploads = 24 * time.Hour
+	}
 	if cfg.Defaults.Timeout == 0 {
 		cfg.Defaults = Defaults{Timeout: 10 * time.Minute, RetryAttempts: 3, RetryDelay: time.Second}
 	}
@@ -156,7 +184,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Links == nil {
 		cfg.Links = tasks.RelativeLinks{}
 	}
-	return &Engine{Config: cfg, room: newRoom(), tending: newTending(), suspects: map[string]suspect{}}, nil
+	return &Engine{Config: cfg, room: newRoom(), tending: newTending(), suspects: map[string]suspect{}, fetches: make(chan struct{}, max(cfg.Limits.Sources, 1))}, nil
 }
 
 // errUnchanged is what a move answers that found nothing to change.

@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/easel-jobs/easel/pkg/tasks"
@@ -70,6 +71,9 @@ func (e *Engine) purge(ctx context.Context) {
 
 // purgeOne removes what of a job has had its time: its artifacts, or all of it.
 func (e *Engine) purgeOne(ctx context.Context, id string) error {
+	if strings.HasPrefix(id, tasks.UploadPrefix) {
+		return e.purgeUpload(ctx, id)
+	}
 	job, err := e.Store.Load(ctx, id)
 	if errors.Is(err, ErrNotFound) {
 		// Tombstoned before, and cut off: all of it goes, since it may have

@@ -34,6 +34,10 @@ type Store interface {
 	// written, and the outcome names the job that holds the key.
 	Create(ctx context.Context, jobs []*tasks.Job) ([]Created, error)
 
+	// Keyed names the job that holds a tenant's idempotency key; its
+	// ExistingID is empty when none does.
+	Keyed(ctx context.Context, tenant, key string) (Created, error)
+
 	// Load returns the record. ErrNotFound, ErrNewerSchema.
 	Load(ctx context.Context, id string) (*tasks.Job, error)
 
@@ -67,7 +71,8 @@ type Store interface {
 	// take them.
 	Overdue(ctx context.Context, n int, push time.Duration) ([]string, error)
 
-	// Expired takes up to n jobs whose purge time has passed, likewise.
+	// Expired takes up to n jobs and uploads whose purge time has passed,
+	// likewise.
 	Expired(ctx context.Context, n int, push time.Duration) ([]string, error)
 
 	// Tombstone marks the record as being purged: it reads as missing from
@@ -92,6 +97,24 @@ type Store interface {
 	// Healths returns what was last reported, by provider.
 	Healths(ctx context.Context) (map[string]Health, error)
 }
+
+// Uploads keeps what is known of uploaded files. Each has its place in the index
+// that [Store.Expired] reads, beside the jobs.
+type Uploads interface {
+	// CreateUpload writes a new record, to be purged at the given time.
+	CreateUpload(ctx context.Context, u *tasks.Upload, purgeAt time.Time) error
+	// SaveUpload writes the record anew. It never recreates a missing one:
+	// ErrNoUpload.
+	SaveUpload(ctx context.Context, u *tasks.Upload, purgeAt time.Time) error
+	// LoadUpload returns the record. ErrNoUpload.
+	LoadUpload(ctx context.Context, id string) (*tasks.Upload, error)
+	// RemoveUpload removes the record. It is repeatable.
+	RemoveUpload(ctx context.Context, id string) error
+}
+
+// ErrNoUpload is what [Uploads] and the engine answer when there is no such
+// file, or it is somebody else's, or has expired.
+var ErrNoUpload = errors.New("file not found")
 
 // Created is the outcome of one record of [Store.Create].
 type Created struct {

@@ -413,6 +413,18 @@ func (s *memoryStore) Create(_ context.Context, jobs []*tasks.Job) (created []Cr
 	return created, err
 }
 
+func (s *memoryStore) Keyed(_ context.Context, _, key string) (Created, error) {
+	id, held := s.keys[key]
+	if !held {
+		return Created{}, nil
+	}
+	job, err := s.read(id)
+	if err != nil {
+		return Created{}, err
+	}
+	return Created{ExistingID: id, ExistingHash: job.RequestHash}, nil
+}
+
 func (s *memoryStore) Load(_ context.Context, id string) (*tasks.Job, error) { return s.read(id) }
 
 func (s *memoryStore) Claim(_ context.Context, task tasks.Task, lease time.Duration) (job *tasks.Job, err error) {

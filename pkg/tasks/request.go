@@ -68,11 +68,16 @@ type File struct {
 	MediaType string `json:"media_type"`
 	Bytes     int64  `json:"bytes"`
 	SHA256    string `json:"sha256"`
+	// Source names where it came from when the input did not bring it; see
+	// [Source].
+	Source string `json:"source,omitempty"`
 }
 
 // Hash identifies the request for idempotency: equal requests, equal hashes.
 // It is taken over the parsed request, so that white space and the order of
-// keys do not matter. Files count by their content, not by where they lie.
+// keys do not matter. Files count by their content, not by where they lie, and
+// those that the input only named by their name: it is what the caller wrote,
+// and the same request stays the same when a URL has changed its content.
 func (r Request) Hash() string {
 	var input any
 	if json.Unmarshal(r.InputData, &input) == nil {
@@ -85,6 +90,9 @@ func (r Request) Hash() string {
 	copy(files, r.Files)
 	for i := range files {
 		files[i].Key = ""
+		if files[i].Source != "" {
+			files[i].MediaType, files[i].Bytes, files[i].SHA256 = "", 0, ""
+		}
 	}
 	r.Files = files
 	raw, err := json.Marshal(r)
