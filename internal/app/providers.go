@@ -7,6 +7,7 @@ import (
 	"github.com/easel-jobs/easel/internal/config"
 	"github.com/easel-jobs/easel/pkg/providers"
 	"github.com/easel-jobs/easel/pkg/providers/bfl"
+	"github.com/easel-jobs/easel/pkg/providers/comfyui"
 	"github.com/easel-jobs/easel/pkg/providers/command"
 	"github.com/easel-jobs/easel/pkg/providers/fal"
 	"github.com/easel-jobs/easel/pkg/providers/openai"
@@ -18,6 +19,7 @@ import (
 // openers are the adapters that this binary knows.
 var openers = map[string]providers.Opener{
 	"bfl":       bfl.Open,
+	"comfyui":   comfyui.Open,
 	"command":   command.Open,
 	"fal":       fal.Open,
 	"openai":    openai.Open,

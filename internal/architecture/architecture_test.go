@@ -112,6 +112,7 @@ var importers = map[string][]string{
 	"gocloud.dev":                         {"internal/artifacts"},
 	"github.com/alicebob/miniredis/v2":    {"internal/embedded"},
 	"code.dny.dev/ssrf":                   {"internal/fetch"},
+	"github.com/coder/websocket":          {"pkg/providers/comfyui"},
 	"github.com/standard-webhooks":        {"internal/webhook"},
 }
 

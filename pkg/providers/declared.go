@@ -311,6 +311,52 @@ func (d Declaration) Accepts(mediaType string) bool {
 	})
 }
 
+// DeclaredModel is a model that a configuration declares: the name that a
+// request may say, and the text that takes the place of {model}.
+type DeclaredModel struct {
+	Name  string `json:"name"`
+	Value string `json:"value"` // empty: the name
+}
+
+// DeclaredModels are the models of one feature, the default first.
+type DeclaredModels []DeclaredModel
+
+// Problems lists what is wrong with the models, each with its path below the
+// one given.
+func (d DeclaredModels) Problems(path string) []error {
+	var problems []error
+	for i, model := range d {
+		if model.Name == "" {
+			problems = append(problems, fmt.Errorf("%s[%d].name: is missing", path, i))
+		}
+	}
+	return problems
+}
+
+// Names lists what a request may say.
+func (d DeclaredModels) Names() []string {
+	var names []string
+	for _, model := range d {
+		names = append(names, model.Name)
+	}
+	return names
+}
+
+// Value is a model's text, the default's where none is named. It is not ok when
+// there is no such model; where there are no models at all, none may be named.
+func (d DeclaredModels) Value(name string) (value string, ok bool) {
+	for _, model := range d {
+		if model.Name != name && name != "" {
+			continue
+		}
+		if model.Value == "" {
+			return model.Name, true
+		}
+		return model.Value, true
+	}
+	return "", len(d) == 0 && name == ""
+}
+
 // Plain writes a value of a declared type as a program or a form reads it.
 func Plain(value any) string {
 	switch v := number(value).(type) {

@@ -105,3 +105,19 @@ func TestPlain(t *testing.T) {
 		require.Equal(t, want, Plain(value))
 	}
 }
+
+func TestDeclaredModels(t *testing.T) {
+	t.Parallel()
+	models := DeclaredModels{{Name: "small"}, {Name: "large", Value: "/models/large.gguf"}}
+	for name, want := range map[string]string{"": "small", "small": "small", "large": "/models/large.gguf"} {
+		value, ok := models.Value(name)
+		require.True(t, ok, name)
+		require.Equal(t, want, value)
+	}
+	_, ok := models.Value("huge")
+	require.False(t, ok)
+	_, ok = DeclaredModels(nil).Value("any")
+	require.False(t, ok, "where there are no models none may be named")
+	require.Equal(t, []string{"small", "large"}, models.Names())
+	require.Len(t, DeclaredModels{{}}.Problems("models"), 1)
+}

@@ -81,7 +81,7 @@ func (p *Provider) Capabilities() providers.Capabilities {
 	c := providers.Capabilities{Synchronous: true}
 	for _, command := range p.commands {
 		c.Features = append(c.Features, providers.FeatureCapability{
-			Feature: command.config.Feature, Models: command.modelNames(), Input: command.config.Input.Schema(),
+			Feature: command.config.Feature, Models: command.config.Models.Names(), Input: command.config.Input.Schema(),
 		})
 	}
 	return c
@@ -97,7 +97,7 @@ func (p *Provider) CheckInput(feature tasks.Feature, model string, input map[str
 	if key, detail := command.config.Input.Check(input); detail != "" {
 		return p.invalid("/input_data/"+key, detail)
 	}
-	if _, ok := command.model(model); !ok {
+	if _, ok := command.config.Models.Value(model); !ok {
 		return p.invalid("/model", "this provider does not have the model")
 	}
 	values := command.values(model, input)

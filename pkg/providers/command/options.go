@@ -35,7 +35,7 @@ type Generator struct {
 	Stdin string                 `json:"stdin"`
 	Input providers.Declarations `json:"input"`
 	// Models are what the request may choose, the default first.
-	Models []Model `json:"models"`
+	Models providers.DeclaredModels `json:"models"`
 	// Environment is added to PATH, HOME, TMPDIR and LANG, as NAME=value.
 	// Nothing else of ours is in it.
 	Environment []string `json:"environment"`
@@ -58,13 +58,6 @@ type Generator struct {
 	// ExitCodes say what an exit code means, where it is not that the
 	// generation failed.
 	ExitCodes []ExitCode `json:"exit_codes"`
-}
-
-// Model is what a request may choose, and the text that takes the place of
-// {model}.
-type Model struct {
-	Name  string `json:"name"`
-	Value string `json:"value"` // empty: the name
 }
 
 // ExitCode is what a program's exit code means.
@@ -142,11 +135,6 @@ func (c Generator) compile(at string) (*command, []error) {
 			report(fmt.Sprintf("environment[%d]", i), "must be NAME=value")
 		}
 	}
-	for i, model := range c.Models {
-		if model.Name == "" {
-			report(fmt.Sprintf("models[%d].name", i), "is missing")
-		}
-	}
 	for i, exit := range c.ExitCodes {
 		if !exit.Class.Valid() || exit.Class == classify.UnknownOutcome {
 			report(fmt.Sprintf("exit_codes[%d].class", i), "is not a class of failure that a program can tell")
@@ -166,6 +154,7 @@ func (c Generator) compile(at string) (*command, []error) {
 	if c.MemoryLimit > 0 && !canLimitMemory {
 		report("memory_limit", "cannot be held on this system")
 	}
+	problems = append(problems, c.Models.Problems(at+".models")...)
 	problems = append(problems, c.Input.Problems(at+".input")...)
 	for i, one := range c.Input {
 		if slices.Contains(ownNames, one.Name) {
@@ -197,38 +186,13 @@ func (c Generator) withDefaults() Generator {
 
 func (c *command) timeout() time.Duration { return time.Duration(c.config.Timeout) }
 
-func (c *command) modelNames() []string {
-	var names []string
-	for _, model := range c.config.Models {
-		names = append(names, model.Name)
-	}
-	return names
-}
-
-// model is the value of a model: the default's where none is named.
-func (c *command) model(name string) (string, bool) {
-	if len(c.config.Models) == 0 {
-		return "", name == ""
-	}
-	for _, model := range c.config.Models {
-		if model.Name != name && name != "" {
-			continue
-		}
-		if model.Value == "" {
-			return model.Name, true
-		}
-		return model.Value, true
-	}
-	return "", false
-}
-
 // values are the texts of the placeholders, but for files and directories.
 func (c *command) values(model string, input map[string]any) map[string]string {
 	values := map[string]string{}
 	for name, value := range maps.All(c.config.Input.Values(input)) {
 		values[name] = providers.Plain(value)
 	}
-	if value, ok := c.model(model); ok && value != "" {
+	if value, ok := c.config.Models.Value(model); ok && value != "" {
 		values["model"] = value
 	}
 	return values

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,6 +106,9 @@ func checkPoll(t testing.TB, a Adapter) {
 }
 
 func checkRefusal(t testing.TB, a Adapter) {
+	if a.Unmoderated {
+		return
+	}
 	c := a.calls(t)
 	refused := a.reply(t, "refused.http")
 	err := c.submit(t.Context(), refused.ServeHTTP)
@@ -265,7 +269,7 @@ func checkGarbage(t testing.TB, a Adapter) {
 	}
 	for what, answer := range bodies {
 		requireLost(t, c.submit(t.Context(), answer), what)
-		if c.polls {
+		if c.polls && !(a.EmptyPoll && what == `{}`) {
 			requireBlip(t, c.poll(t.Context(), answer), what)
 		}
 	}
@@ -414,9 +418,12 @@ func checkCancel(t testing.TB, a Adapter) {
 		c.double.Answer(a.routed(t, answer))
 		return canceler.Cancel(t.Context(), c.ref)
 	}
-	before := len(c.double.Requests())
-	require.NoError(t, cancel(a.reply(t, "canceled.http").ServeHTTP))
-	require.Len(t, c.double.Requests(), before+1, "one call")
+	var calls atomic.Int64 // beside those that have replies of their own
+	require.NoError(t, cancel(func(w http.ResponseWriter, r *http.Request) {
+		calls.Add(1)
+		a.reply(t, "canceled.http").ServeHTTP(w, r)
+	}))
+	require.EqualValues(t, 1, calls.Load(), "one call")
 	require.NoError(t, cancel(page(http.StatusNotFound)), "what the provider does not know needs no cancel")
 	requireBlip(t, cancel(page(http.StatusServiceUnavailable)), "busy")
 }

@@ -76,6 +76,12 @@ type Adapter struct {
 	// Webhook is how the provider reports the generation of submit.http. A
 	// [providers.WebhookReader] has to have it.
 	Webhook *Webhook
+	// Unmoderated says that the provider makes what it is asked for: there is
+	// no refused.http.
+	Unmoderated bool
+	// EmptyPoll says that {} is how the provider answers a poll of a generation
+	// that has not ended.
+	EmptyPoll bool
 
 	// patience is how long an adapter may take to notice what it should. It
 	// is only ever waited for when a test fails.
