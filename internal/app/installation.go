@@ -35,8 +35,7 @@ type installation struct {
 	URLTTL       time.Duration    `json:"url_ttl"`
 	PublicURL    string           `json:"public_url"`
 	MaxBody      int64            `json:"max_body"`
-	Signed       bool             `json:"signed"`     // links to artifacts are
-	OwnSecret    bool             `json:"own_secret"` // signed with a secret that is not in Redis
+	OwnSecret    bool             `json:"own_secret"` // links are signed with a secret that is not in Redis
 	AllowHTTP    bool             `json:"allow_http"`
 	AllowPrivate []string         `json:"allow_private"`
 	Retention    config.Retention `json:"retention"`
@@ -47,7 +46,7 @@ func installationOf(cfg *config.Config) installation {
 	return installation{
 		ArtifactsURL: cfg.ArtifactsURL(), ArtifactSize: int64(cfg.Artifacts.MaxBytes), URLTTL: cfg.Artifacts.URLTTL,
 		PublicURL: cfg.API.PublicURL, MaxBody: int64(cfg.API.MaxBody),
-		Signed: len(cfg.API.Keys) > 0, OwnSecret: len(cfg.SecretKey) > 0,
+		OwnSecret: len(cfg.SecretKey) > 0,
 		AllowHTTP: cfg.Webhooks.AllowHTTP, AllowPrivate: append(origins(cfg), cfg.Webhooks.AllowPrivate...),
 		Retention: cfg.Retention, Defaults: cfg.Defaults,
 	}
@@ -60,10 +59,7 @@ func (i installation) apply(p *platform) {
 	cfg.API.PublicURL, cfg.API.MaxBody = i.PublicURL, config.Size(i.MaxBody)
 	cfg.Webhooks.AllowHTTP, cfg.Webhooks.AllowPrivate = i.AllowHTTP, i.AllowPrivate
 	cfg.Retention, cfg.Defaults = i.Retention, i.Defaults
-	if i.Signed {
-		cfg.API.Keys = []config.APIKey{{Name: "of the installation"}} // none is known, and none is asked for here
-	}
-	p.unsigned = i.Signed && i.OwnSecret
+	p.unsigned = i.OwnSecret
 }
 
 // offer is a provider as it is published. Its settings are enough to make the

@@ -11,12 +11,14 @@ import (
 )
 
 // links makes the URLs that callers see: absolute when the public URL is known,
-// and signed where the API asks for keys, so that browsers and webhook
-// receivers can open artifacts without one.
+// and signed for a time, so that browsers and webhook receivers can open
+// artifacts without a key. Whether the API asks for one is not known here: its
+// keys change while it runs, and the worker that tells of a job need not have
+// them.
 type links struct {
 	publicURL string
 	signer    *sign.Signer
-	signed    bool
+	signed    bool // false where the secret is not known
 	ttl       time.Duration
 	now       func() time.Time
 }

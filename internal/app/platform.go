@@ -202,8 +202,7 @@ func (p *platform) openEngine() error {
 		return err
 	}
 	p.links = &links{
-		publicURL: p.cfg.API.PublicURL, signer: signer, signed: len(p.cfg.API.Keys) > 0 && !p.unsigned,
-		ttl: p.cfg.Artifacts.URLTTL, now: time.Now,
+		publicURL: p.cfg.API.PublicURL, signer: signer, signed: !p.unsigned, ttl: p.cfg.Artifacts.URLTTL, now: time.Now,
 	}
 	timings, limits := orchestrator.DefaultTimings(), orchestrator.DefaultLimits()
 	timings.SubmitTimeout = p.cfg.Worker.SubmitTimeout
