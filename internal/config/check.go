@@ -75,8 +75,7 @@ func (c *Config) RequireRedis() error {
 
 func (c *Config) checkSecretKey(k *checker) {
 	for i, secret := range c.SecretKey {
-		k.that(len(secret) >= shortestSecret || Loopback(c.API.Listen),
-			fmt.Sprintf("secret_key[%d]", i), "must have at least %d characters when not bound to loopback", shortestSecret)
+		k.that(len(secret) >= shortestSecret, fmt.Sprintf("secret_key[%d]", i), "must have at least %d characters", shortestSecret)
 	}
 }
 

@@ -37,7 +37,7 @@ func TestExampleHasEveryKey(t *testing.T) {
 		}
 		text.WriteString(line)
 	}
-	environment := env{"EASEL_SECRET_KEY": "s", "EASEL_BACKEND_KEY": "k", "EASEL_WEBHOOK_SECRET": "w"}
+	environment := env{"EASEL_SECRET_KEY": "sixteen letters.", "EASEL_BACKEND_KEY": "k", "EASEL_WEBHOOK_SECRET": "w"}
 	_, err = load(t, text.String(), environment)
 	require.NoError(t, err)
 

@@ -239,7 +239,7 @@ func TestProblems(t *testing.T) {
 		{"bad digest", "api: {keys: ['sha256:abc']}", []string{"api.keys[0].key: must be sha256: and 64"}},
 		{"scope", "api: {keys: [{key: a, scopes: [jobs, admin]}]}", []string{"api.keys[0].scopes[1]: must be one of jobs, operate"}},
 		{"tenant", "api: {keys: [{key: a, tenant: 'a:b'}]}", []string{"api.keys[0].tenant: must be a name"}},
-		{"weak secret key beyond loopback", "{secret_key: short, api: {listen: ':1', keys: [k]}}", []string{"secret_key[0]: must have at least 16"}},
+		{"weak secret key", "secret_key: [0123456789abcdef, short]", []string{"secret_key[1]: must have at least 16"}},
 		{"no workers", "worker: {submit_concurrency: 0}", []string{"worker.submit_concurrency: must be at least 1"}},
 		{"shutdown too short", "worker: {submit_timeout: 5m, shutdown_timeout: 5m4s}", []string{"worker.shutdown_timeout: must be at least 5m5s"}},
 		{"shutdown too short for a provider", "providers: [{name: a, submit_timeout: 10m}]", []string{"worker.shutdown_timeout: must be at least 10m5s"}},
@@ -307,7 +307,7 @@ func TestRedacted(t *testing.T) {
 	t.Parallel()
 	text := `
 redis: {url: 'redis://u:hunter2@redis:6379/0'}
-secret_key: [hunter2-a, hunter2-b]
+secret_key: [hunter2-and-no-less, hunter2-and-no-more]
 api: {keys: [{name: backend, key: hunter2}]}
 dashboard: {username: op, password: hunter2}
 webhooks: {secrets: [hunter2]}
