@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
@@ -33,7 +34,12 @@ const (
 //
 // It does not connect yet. An error never quotes the URL, which holds a
 // password.
+//
+// The driver is made to write no log of its own: it goes to stderr past ours,
+// several lines a second while a server is away, and says nothing that the
+// errors of the calls do not say.
 func NewClient(rawURL string) (*redis.Client, error) {
+	logging.Disable()
 	rawURL, others := cutHosts(rawURL)
 	u, err := url.Parse(rawURL)
 	if err != nil || u.Host == "" && u.Scheme != "unix" {
