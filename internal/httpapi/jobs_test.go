@@ -192,7 +192,7 @@ func TestPreferredWait(t *testing.T) {
 		{[]string{"wait=3, wait=9"}, 3 * time.Second, true},
 		{[]string{"wait=61"}, time.Minute, true},
 		{[]string{"wait=2147483647"}, time.Minute, true},
-		{[]string{"wait=99999999999999999999"}, 0, false},
+		{[]string{"wait=99999999999999999999"}, time.Minute, true},
 		{[]string{"wait=-1"}, 0, false},
 		{[]string{"wait=soon"}, 0, false},
 	}

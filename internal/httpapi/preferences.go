@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -93,7 +94,7 @@ func preferredWait(header http.Header) (wait time.Duration, asked bool) {
 				return maxWait, true
 			}
 			n, err := strconv.ParseUint(seconds, 10, 31)
-			if err != nil {
+			if err != nil && !errors.Is(err, strconv.ErrRange) { // out of range, it is the largest that there is
 				return 0, false
 			}
 			return min(time.Duration(n)*time.Second, maxWait), true
