@@ -34,8 +34,33 @@ func (s *server) getArtifact(ctx context.Context, in *artifactInput) (*huma.Stre
 	return &huma.StreamResponse{Body: func(huma.Context) {
 		defer content.Close()
 		describe(in.w.Header(), in.ID, artifact, x.tenant == anyTenant)
-		http.ServeContent(in.w, in.r, "", content.ModTime(), content)
+		out := &contentWriter{ResponseWriter: in.w}
+		http.ServeContent(out, in.r, "", content.ModTime(), content)
+		if out.refused {
+			in.w.Header().Del("Content-Disposition") // it is of the file
+			s.writeProblem(in.w, in.r, newProblem(codeNoRange, "The file has no such range."))
+		}
 	}}, nil
+}
+
+// contentWriter lets through what http.ServeContent writes, but for its refusal
+// of a range, which is plain text.
+type contentWriter struct {
+	http.ResponseWriter
+	refused bool
+}
+
+func (w *contentWriter) WriteHeader(status int) {
+	if w.refused = status == http.StatusRequestedRangeNotSatisfiable; !w.refused {
+		w.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (w *contentWriter) Write(p []byte) (int, error) {
+	if w.refused {
+		return len(p), nil
+	}
+	return w.ResponseWriter.Write(p)
 }
 
 // extensions are the file types that a browser may show in place, and how their

@@ -39,7 +39,10 @@ func TestArtifact(t *testing.T) {
 	require.Equal(t, "234", a.body)
 	require.Equal(t, "bytes 2-4/10", a.Header.Get("Content-Range"))
 	require.Equal(t, "0123456789", r.do("GET", path, "", "Range: bytes=2-4", `If-Range: "other"`).body)
-	require.Equal(t, 416, r.do("GET", path, "", "Range: bytes=20-").StatusCode)
+	a = r.do("GET", path, "", "Range: bytes=20-")
+	requireProblem(t, a, 416, codeNoRange)
+	require.Equal(t, "bytes */10", a.Header.Get("Content-Range"))
+	require.Empty(t, a.Header.Get("Content-Disposition"))
 	require.Equal(t, 304, r.do("GET", path, "", `If-None-Match: "5eed"`).StatusCode)
 
 	for _, missing := range []string{"1", "-1", "x", "99999999999999999999"} {

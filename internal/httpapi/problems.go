@@ -53,6 +53,7 @@ const (
 	codeTooLarge         = "content_too_large"
 	codeUnsupportedType  = "unsupported_media_type"
 	codeInvalid          = "invalid_request"
+	codeNoRange          = "range_not_satisfiable"
 	codeTooMany          = "too_many_requests"
 	codeInternal         = "internal_error"
 	codeUnavailable      = "unavailable"
@@ -86,6 +87,7 @@ var problemKinds = []problemKind{
 	{codeVersion, 412, "Another version", "The job is not at the version of If-Match. Read it again and decide anew."},
 	{codeTooLarge, 413, "Content too large", "Send less, or refer to files by URL."},
 	{codeUnsupportedType, 415, "Unsupported media type", "Send JSON, uncompressed, with Content-Type: application/json."},
+	{codeNoRange, 416, "No such range", "The header Content-Range says how long the file is."},
 	{codeInvalid, 422, "Invalid request", "The member errors lists what is wrong, and where."},
 	{codeTooMany, 429, "Too many requests", "Wait as long as Retry-After says."},
 	{codeInternal, 500, "Internal error", "Tell the operators the request_id."},

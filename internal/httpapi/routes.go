@@ -123,8 +123,8 @@ var (
 	artifactDoc = doc{
 		tag: "Jobs", summary: "Download a file that a job produced", content: "application/octet-stream", signedLinks: true,
 		description: "The bytes, whole or in ranges. A signed link, as it stands in the job, needs no key. Images, video and audio are shown in place, everything else is a download.",
-		also:        map[int]string{206: "The range that was asked for", 304: "The file is the one of If-None-Match", 416: "The file has no such range"},
-		problems:    []int{404},
+		also:        map[int]string{206: "The range that was asked for", 304: "The file is the one of If-None-Match"},
+		problems:    []int{404, 416},
 	}
 	uploadDoc = doc{
 		tag: "Files", summary: "Upload a file", status: http.StatusCreated,
