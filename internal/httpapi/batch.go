@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -70,11 +71,26 @@ func (s *server) createJobs(ctx context.Context, in *batchInput) (*batchOutput, 
 		entries, places = append(entries, entry), append(places, i)
 	}
 	if len(entries) > 0 {
-		for k, accepted := range s.Jobs.AcceptBatch(ctx, exchangeOf(ctx).tenant, entries) {
+		answers := s.Jobs.AcceptBatch(ctx, exchangeOf(ctx).tenant, entries)
+		if err := outage(answers); err != nil {
+			return nil, problem(err)
+		}
+		for k, accepted := range answers {
 			results[places[k]] = s.itemResult(in.r, places[k], accepted)
 		}
 	}
 	return &batchOutput{Body: BatchResponse{Results: results}}, nil
+}
+
+// outage is why none of the entries could be accepted, where that is nothing of
+// theirs: the caller is to come back with all of them, as with a single one.
+func outage(answers []orchestrator.Accepted) error {
+	for _, accepted := range answers {
+		if !errors.Is(accepted.Err, orchestrator.ErrUnavailable) {
+			return nil
+		}
+	}
+	return answers[0].Err
 }
 
 func (s *server) decodeBatch(raw json.RawMessage) (items []json.RawMessage, err error) {

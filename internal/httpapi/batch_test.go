@@ -89,6 +89,15 @@ func TestBatchRefusals(t *testing.T) {
 	require.Empty(t, r.engine.jobs)
 }
 
+func TestBatchInAnOutage(t *testing.T) {
+	t.Parallel()
+	r := serve(t)
+	r.engine.err = fmt.Errorf("accept: %w", orchestrator.ErrUnavailable)
+	a := r.do("POST", "/v1/jobs/batch", `{"jobs":[`+sunset+`,"hush",`+sunset+`]}`)
+	requireProblem(t, a, 503, codeUnavailable)
+	require.Equal(t, "2", a.Header.Get("Retry-After"))
+}
+
 func TestBatchTakesAThousand(t *testing.T) {
 	t.Parallel()
 	r := serve(t)
