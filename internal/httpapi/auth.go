@@ -96,7 +96,11 @@ func (s *server) admit(r *http.Request, operation *huma.Operation, x *exchange) 
 	}
 	key, ok := find(keys, token)
 	if !ok || !given {
-		return s.refuse(r, given)
+		p := s.refuse(r, given)
+		if !given && operation.Metadata[signedLinks] == true && r.URL.RawQuery != "" {
+			p.Detail = "The request carries no key, and its link has expired or is not one of this server's."
+		}
+		return p
 	}
 	x.key = key.Name
 	x.tenant = key.Tenant
