@@ -2,7 +2,7 @@ package orchestrator
 
 import (
 	"context"
-	"slices"
+	"strings"
 	"time"
 
 	"github.com/easel-jobs/easel/pkg/providers"
@@ -25,7 +25,8 @@ const keptRetryKeys = 16
 
 // Retry starts a failed job again with a fresh budget, or has an unresolved one
 // looked up again. It never buys while a submission is alive or unknown. A
-// repeated idempotency key answers with the job and changes nothing.
+// repeated idempotency key answers with the job and changes nothing; one that
+// asked for another mode is a conflict.
 func (e *Engine) Retry(ctx context.Context, tenant, id string, mode RetryMode, key string, ifVersion int64) (*tasks.Job, bool, error) {
 	job, err := e.Get(ctx, tenant, id)
 	if err != nil {
@@ -37,7 +38,10 @@ func (e *Engine) Retry(ctx context.Context, tenant, id string, mode RetryMode, k
 func (e *Engine) retry(ctx context.Context, job *tasks.Job, mode RetryMode, key string, ifVersion int64) (*tasks.Job, bool, error) {
 	first, replayed := job, false
 	after, err := e.change(ctx, job, func(next *tasks.Job, now time.Time) error {
-		if key != "" && slices.Contains(next.RetryKeys, key) {
+		if applied, known := appliedRetry(next, key); known {
+			if applied != mode {
+				return conflict(CodeKeyReused, "the idempotency key belongs to another retry of the job")
+			}
 			replayed = true
 			return errUnchanged
 		}
@@ -45,7 +49,7 @@ func (e *Engine) retry(ctx context.Context, job *tasks.Job, mode RetryMode, key 
 			return err
 		}
 		if key != "" {
-			next.RetryKeys = append(next.RetryKeys, key)
+			next.RetryKeys = append(next.RetryKeys, string(mode)+" "+key)
 			next.RetryKeys = next.RetryKeys[max(0, len(next.RetryKeys)-keptRetryKeys):]
 		}
 		return e.retryMove(next, mode, now)
@@ -59,6 +63,16 @@ func (e *Engine) retry(ctx context.Context, job *tasks.Job, mode RetryMode, key 
 		e.follow(ctx, first, after)
 	}
 	return after, replayed, nil
+}
+
+// appliedRetry returns the mode of the retry that has the key.
+func appliedRetry(job *tasks.Job, key string) (mode RetryMode, known bool) {
+	for _, applied := range job.RetryKeys {
+		if word, name, _ := strings.Cut(applied, " "); name == key && key != "" {
+			return RetryMode(word), true
+		}
+	}
+	return "", false
 }
 
 // dropArchived takes the archived task of the step that had ended the job from

@@ -121,6 +121,8 @@ func TestRetryRegeneratesWithAFreshBudget(t *testing.T) {
 	_, replayed, err = w.engine.Retry(context.Background(), tasks.DefaultTenant, job.ID, RetryDefault, "key", 0)
 	require.NoError(t, err)
 	require.True(t, replayed)
+	_, _, err = w.engine.Retry(context.Background(), tasks.DefaultTenant, job.ID, RetryResume, "key", 0)
+	requireConflict(t, err, CodeKeyReused)
 	job = w.run(job.ID)
 	require.Equal(t, tasks.Completed, job.State)
 	require.Equal(t, 1, job.Spent)

@@ -71,7 +71,8 @@ type Job struct {
 	LastSubmission int          `json:"last_submission,omitempty"` // numbers are never reused
 	LastAttempt    int          `json:"last_attempt,omitempty"`
 	Outbox         []Delivery   `json:"outbox,omitempty"`
-	// RetryKeys are the idempotency keys of retries that were applied.
+	// RetryKeys are the idempotency keys of retries that were applied, each
+	// after the retry's mode and a space.
 	RetryKeys []string  `json:"retry_keys,omitempty"`
 	PurgeAt   time.Time `json:"purge_at,omitzero"`
 }
