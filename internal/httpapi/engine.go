@@ -26,6 +26,9 @@ type Jobs interface {
 	// Watch yields each version newer than after that it sees, and ends after
 	// one at rest.
 	Watch(ctx context.Context, tenant, id string, after int64) iter.Seq2[*tasks.Job, error]
+	// Adopt makes a generation that somebody else has started a job. It
+	// reports whether it was one before.
+	Adopt(ctx context.Context, tenant string, adoption orchestrator.Adoption) (job *tasks.Job, replayed bool, err error)
 	// The verbs apply to any version when ifVersion is 0, and answer
 	// orchestrator.ErrVersion when the job has another.
 	Cancel(ctx context.Context, tenant, id string, ifVersion int64) (*tasks.Job, error)

@@ -282,6 +282,18 @@ func (e *engine) Retry(_ context.Context, tenant, id string, mode orchestrator.R
 	return job, replayed, err
 }
 
+func (e *engine) Adopt(_ context.Context, tenant string, a orchestrator.Adoption) (*tasks.Job, bool, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if a.RemoteID == "no such id" {
+		return nil, false, &orchestrator.InvalidError{Fields: []orchestrator.FieldError{{Pointer: "/remote_id", Detail: "is not an id of the provider"}}}
+	}
+	accepted := e.accept(tenant, orchestrator.Entry{IdempotencyKey: "adopt " + a.RemoteID, Draft: tasks.Draft{
+		FeatureType: a.FeatureType, InputData: []byte("{}"), ProviderID: a.ProviderID, Model: a.Model, UserID: a.UserID, Metadata: a.Metadata,
+	}})
+	return accepted.Job, accepted.Replayed, accepted.Err
+}
+
 func (e *engine) Resolve(_ context.Context, tenant, id string, r orchestrator.Resolution, ifVersion int64) (*tasks.Job, error) {
 	return e.verb(tenant, id, ifVersion, func(job *tasks.Job) error {
 		if job.State != tasks.Unresolved {

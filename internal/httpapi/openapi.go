@@ -49,6 +49,7 @@ func (s *server) complete(api huma.API) {
 	bodies := map[string]*huma.RequestBody{
 		"create-job":   jsonBody[tasks.Draft](registry, true),
 		"create-jobs":  jsonBody[BatchRequest](registry, true),
+		"adopt-job":    jsonBody[AdoptRequest](registry, true),
 		"retry-job":    jsonBody[RetryRequest](registry, false),
 		"resolve-job":  jsonBody[ResolveRequest](registry, true),
 		"upload-file":  fileBody(),
@@ -90,7 +91,7 @@ func jsonBody[T any](registry huma.Registry, required bool) *huma.RequestBody {
 // requests are the schemas of bodies. Only these refuse fields that they do not
 // know: answers grow.
 var requests = map[string]bool{
-	"JobRequest": true, "BatchRequest": true, "BatchItem": true, "RetryRequest": true, "ResolveRequest": true,
+	"JobRequest": true, "BatchRequest": true, "BatchItem": true, "AdoptRequest": true, "RetryRequest": true, "ResolveRequest": true,
 }
 
 // describeSchema corrects what huma assumes about a type: that structs are

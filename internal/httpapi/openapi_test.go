@@ -80,7 +80,7 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string]string{
-		"POST /v1/jobs": "jobs", "POST /v1/jobs/batch": "jobs", "GET /v1/jobs": "jobs", "GET /v1/jobs/{id}": "jobs",
+		"POST /v1/jobs": "jobs", "POST /v1/jobs/batch": "jobs", "POST /v1/jobs/adopt": "operate", "GET /v1/jobs": "jobs", "GET /v1/jobs/{id}": "jobs",
 		"GET /v1/jobs/{id}/events": "jobs", "POST /v1/jobs/{id}/cancel": "jobs", "POST /v1/jobs/{id}/retry": "jobs",
 		"POST /v1/jobs/{id}/resolve": "operate", "DELETE /v1/jobs/{id}": "jobs", "GET /v1/jobs/{id}/artifacts/{n}": "jobs",
 		"POST /v1/files": "jobs", "GET /v1/files/{id}": "jobs", "DELETE /v1/files/{id}": "jobs",
@@ -88,7 +88,7 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 		"GET /healthz": "", "GET /readyz": "", "GET /metrics": "operate",
 	}, got)
 	require.Contains(t, s.Paths["/v1/jobs/{id}/events"]["get"].Responses["200"].Content, "text/event-stream")
-	for _, path := range []string{"/v1/jobs", "/v1/jobs/batch", "/v1/jobs/{id}/retry", "/v1/jobs/{id}/resolve"} {
+	for _, path := range []string{"/v1/jobs", "/v1/jobs/batch", "/v1/jobs/adopt", "/v1/jobs/{id}/retry", "/v1/jobs/{id}/resolve"} {
 		require.Contains(t, s.Paths[path]["post"].RequestBody.Content, "application/json", path)
 	}
 }

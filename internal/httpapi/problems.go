@@ -83,6 +83,7 @@ var problemKinds = []problemKind{
 	{orchestrator.CodeUnresolved, 409, "Job is unresolved", "A provider may have done the work already. Resolve the job before generating again."},
 	{orchestrator.CodeNotUnresolved, 409, "Nothing to resolve", "The job is not unresolved."},
 	{orchestrator.CodeNothingToDo, 409, "Nothing to resume", "Nothing of the job is left at a provider. Regenerate it instead."},
+	{orchestrator.CodeAdopted, 409, "Job was adopted", "Easel has not started the generation and buys nothing for it. Ask for a job of its own."},
 	{orchestrator.CodeJobMoved, 409, "Job has moved on", "The job changed meanwhile. Read it again and decide anew."},
 	{codeVersion, 412, "Another version", "The job is not at the version of If-Match. Read it again and decide anew."},
 	{codeTooLarge, 413, "Content too large", "Send less, or refer to files by URL."},

@@ -26,6 +26,7 @@ var tags = []*huma.Tag{
 func (s *server) routes(api huma.API) {
 	huma.Register(api, op("create-job", "POST", "/v1/jobs", ScopeJobs, createDoc), s.createJob)
 	huma.Register(api, op("create-jobs", "POST", "/v1/jobs/batch", ScopeJobs, batchDoc), s.createJobs)
+	huma.Register(api, op("adopt-job", "POST", "/v1/jobs/adopt", ScopeOperate, adoptDoc), s.adoptJob)
 	huma.Register(api, op("list-jobs", "GET", "/v1/jobs", ScopeJobs, listDoc), s.listJobs)
 	huma.Register(api, op("get-job", "GET", "/v1/jobs/{id}", ScopeJobs, getDoc), s.getJob)
 	huma.Register(api, op("watch-job", "GET", "/v1/jobs/{id}/events", ScopeJobs, watchDoc), s.watchJob)
@@ -83,6 +84,12 @@ var (
 	batchDoc = doc{
 		tag: "Jobs", summary: "Create up to 1,000 jobs",
 		description: "Every item is answered in its place, with the status that it would have had by itself. A bad item does not sink the others.",
+		problems:    []int{400, 413, 415, 422},
+	}
+	adoptDoc = doc{
+		tag: "Operations", summary: "Adopt a generation that was started elsewhere", status: http.StatusAccepted,
+		description: "Makes a generation at a provider a job, by the provider's own id: it is polled, and its result copied and told. Nothing is bought for it, now or later. Adopting the same id again answers with the same job.",
+		also:        map[int]string{200: "The job that the same id was made before"},
 		problems:    []int{400, 413, 415, 422},
 	}
 	listDoc = doc{

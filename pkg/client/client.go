@@ -42,6 +42,7 @@ type transport interface {
 	cancel(ctx context.Context, id string, o callOptions) (*Job, error)
 	retry(ctx context.Context, id string, mode RetryMode, o callOptions) (*Job, error)
 	resolve(ctx context.Context, id string, resolution Resolution, o callOptions) (*Job, error)
+	adopt(ctx context.Context, a Adoption) (*Job, error)
 	erase(ctx context.Context, id string, o callOptions) error
 	openArtifact(ctx context.Context, id string, index int) (*Artifact, error)
 	providers(ctx context.Context) ([]Provider, error)

@@ -24,7 +24,7 @@ type OrchestratorConfig struct {
 	RetryAttempts int
 	// RetryDelay is the first wait between tries; it grows.
 	RetryDelay time.Duration
-	// Polling is for [PollOptions] that do not say.
+	// Polling is for [PollJobOptions] that do not say.
 	Polling PollingConfig
 }
 

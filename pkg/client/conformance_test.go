@@ -170,6 +170,12 @@ func TestConformance(t *testing.T) {
 		{"resolve with an id that is none", func(ctx context.Context, c *client.Client) (any, error) {
 			return c.Resolve(ctx, enqueue(ctx, c, waiting), client.Created("../x"))
 		}, "422 invalid_request #/remote_id"},
+		{"adopt an id that is none", func(ctx context.Context, c *client.Client) (any, error) {
+			return c.Adopt(ctx, client.Adoption{ProviderID: "sketch", RemoteID: "../x"})
+		}, "422 invalid_request #/remote_id"},
+		{"adopt from nobody", func(ctx context.Context, c *client.Client) (any, error) {
+			return c.Adopt(ctx, client.Adoption{ProviderID: "nobody", RemoteID: "x", FeatureType: "B"})
+		}, "422 invalid_request #/provider_id #/feature_type"},
 		{"delete what waits", func(ctx context.Context, c *client.Client) (any, error) {
 			return nil, c.Delete(ctx, enqueue(ctx, c, waiting))
 		}, "409 job_not_at_rest"},

@@ -236,6 +236,13 @@ func (e *engine) resolve(ctx context.Context, id string, resolution Resolution, 
 	})
 }
 
+func (e *engine) adopt(ctx context.Context, a Adoption) (*Job, error) {
+	return e.do(ctx, true, func() (*tasks.Job, error) {
+		job, _, err := e.service.Engine.Adopt(ctx, e.tenant(), orchestrator.Adoption(a))
+		return job, err
+	})
+}
+
 func (e *engine) erase(ctx context.Context, id string, o callOptions) error {
 	tries, err := e.repeat(ctx, true, func() error {
 		return e.refused(ctx, e.service.Engine.Erase(ctx, e.tenant(), id, o.version))

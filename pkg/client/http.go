@@ -133,6 +133,10 @@ func (r *remote) resolve(ctx context.Context, id string, resolution Resolution, 
 	return post[Job](ctx, r, []string{"v1", "jobs", id, "resolve"}, resolution, o, false)
 }
 
+func (r *remote) adopt(ctx context.Context, a Adoption) (*Job, error) {
+	return post[Job](ctx, r, []string{"v1", "jobs", "adopt"}, a, callOptions{}, true)
+}
+
 func (r *remote) erase(ctx context.Context, id string, o callOptions) error {
 	response, tries, err := r.do(ctx, call{
 		method: http.MethodDelete, path: []string{"v1", "jobs", id}, header: o.header(), repeatable: true,

@@ -153,6 +153,29 @@ func (c *Client) Resolve(ctx context.Context, id string, resolution Resolution, 
 	return c.transport.resolve(ctx, id, resolution, gather(options))
 }
 
+// Adoption names a generation that somebody else has started at a provider.
+// ProviderID and RemoteID are required; see [Client.Adopt].
+type Adoption struct {
+	ProviderID string `json:"provider_id"`
+	RemoteID   string `json:"remote_id"`
+	// FeatureType is what it makes; empty: the first feature that the provider
+	// offers, with a warning.
+	FeatureType tasks.Feature     `json:"feature_type,omitempty"`
+	Model       string            `json:"model,omitempty"`
+	UserID      string            `json:"user_id,omitempty"`
+	TimeoutMS   *int64            `json:"timeout_ms,omitempty"`
+	WebhookURL  string            `json:"webhook_url,omitempty"`
+	Metadata    map[string]string `json:"metadata,omitempty"`
+}
+
+// Adopt makes a generation at a provider a job, by the provider's own id: it is
+// polled, and its result is copied and told, like that of any other. Nothing is
+// bought for it, now or later. The same id adopted again is the same job. Over
+// HTTP the key needs the scope "operate".
+func (c *Client) Adopt(ctx context.Context, adoption Adoption) (*Job, error) {
+	return c.transport.adopt(ctx, adoption)
+}
+
 // Delete erases a job at rest: its record, inputs and artifacts.
 func (c *Client) Delete(ctx context.Context, id string, options ...Option) error {
 	return c.transport.erase(ctx, id, gather(options))

@@ -131,7 +131,7 @@ func (e *Engine) tryAgain(job *tasks.Job, event tasks.Event, failure *tasks.Fail
 	if policy.CostsAttempt {
 		job.Spent++
 	}
-	inBudget := job.Spent <= job.Budget
+	inBudget := job.Spent <= job.Budget && !job.Adopted
 	if inBudget && policy.Retry {
 		return e.again(job, event, failure, retryAfter, now)
 	}

@@ -50,6 +50,7 @@ const (
 	CodeUnresolved    = "job_unresolved"         // a new purchase needs a resolution first
 	CodeNotUnresolved = "job_not_unresolved"     // there is nothing to resolve
 	CodeNothingToDo   = "nothing_to_resume"      // there is nothing to resume
+	CodeAdopted       = "job_adopted"            // nothing is bought for an adopted job
 	CodeJobMoved      = "job_moved"              // an operator acted on a step that has passed
 )
 

@@ -153,6 +153,9 @@ func (e *Engine) resume(job *tasks.Job, now time.Time) error {
 
 // regenerate buys anew, with a fresh budget.
 func (e *Engine) regenerate(job *tasks.Job, now time.Time) error {
+	if job.Adopted {
+		return conflict(CodeAdopted, "the job was adopted: there is no request to generate anew from")
+	}
 	if job.HasLive() || job.HasOpen() {
 		return conflict(CodeUnresolved, "a submission of the job is alive or unknown: resume it, or cancel the job")
 	}

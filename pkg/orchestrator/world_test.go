@@ -398,13 +398,13 @@ func (s *memoryStore) write(job *tasks.Job) {
 func (s *memoryStore) Create(_ context.Context, jobs []*tasks.Job) (created []Created, err error) {
 	s.world.call(func() {
 		for _, job := range jobs {
-			if id, taken := s.keys[job.IdempotencyKey]; taken && job.IdempotencyKey != "" {
+			if id, taken := s.keys[job.Tenant+"/"+job.IdempotencyKey]; taken && job.IdempotencyKey != "" {
 				existing, _ := s.read(id)
 				created = append(created, Created{ExistingID: id, ExistingHash: existing.RequestHash})
 				continue
 			}
 			if job.IdempotencyKey != "" {
-				s.keys[job.IdempotencyKey] = job.ID
+				s.keys[job.Tenant+"/"+job.IdempotencyKey] = job.ID
 			}
 			s.write(job)
 			created = append(created, Created{})

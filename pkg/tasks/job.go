@@ -65,6 +65,9 @@ type Job struct {
 	Spent     int `json:"spent"`
 	Crashes   int `json:"crashes,omitempty"`
 	Resubmits int `json:"resubmits,omitempty"`
+	// Adopted jobs follow a generation that Easel has not started: nothing is
+	// ever bought for them.
+	Adopted bool `json:"adopted,omitempty"`
 
 	Attempts       []Attempt    `json:"attempts,omitempty"`
 	Submissions    []Submission `json:"submissions,omitempty"`

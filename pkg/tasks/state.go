@@ -71,6 +71,7 @@ type Event string
 
 // The events of a job's life, in the order of docs/state-machine.md.
 const (
+	EventAdopt        Event = "adopt"         // born with a submission that somebody else has made
 	EventStart        Event = "start"         // the intent of a submission was written
 	EventWait         Event = "wait"          // no room at the provider, or run too early
 	EventAccepted     Event = "accepted"      // the provider took the submission
@@ -108,6 +109,8 @@ type Move struct {
 // Moves is the whole state machine: what is not listed cannot happen. The
 // drawing in docs/state-machine.md is generated from it.
 var Moves = []Move{
+	{Queued, EventAdopt, Processing},
+
 	{Queued, EventStart, Submitting},
 	{Queued, EventWait, Queued},
 
