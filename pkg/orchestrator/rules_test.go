@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/easel-jobs/easel/pkg/classify"
+	"github.com/easel-jobs/easel/pkg/providers"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
@@ -256,4 +257,52 @@ func TestNobodyLooksInVain(t *testing.T) {
 		w.step()
 	}
 	require.WithinDuration(t, job.CreatedAt.Add(w.engine.Timings.Settle), w.now, time.Hour, "until nobody would keep it any longer")
+}
+
+// TestAnswerIsStoredOnceTheStoreIsBack has the store go away during the paid
+// call, at a provider that cannot be asked: the worker that has the answer holds
+// on to it.
+func TestAnswerIsStoredOnceTheStoreIsBack(t *testing.T) {
+	t.Parallel()
+	answer := pending
+	answer.before = func(w *world) { w.store.refuses = 3 }
+	w := newWorld(t, answer, finished)
+	w.provider.finds = false
+	w.open()
+	job := w.accept(Entry{Draft: draft()})
+	w.step()
+	require.Equal(t, tasks.Processing, w.get(job.ID).State, "the step ends when its answer is stored")
+	require.Equal(t, tasks.Completed, w.run(job.ID).State)
+	require.Equal(t, 1, total(w.paid))
+}
+
+// TestEveryLiveSubmissionIsPolled lets a submission turn out to be alive after
+// another one was made: both are asked about, and the first result wins.
+func TestEveryLiveSubmissionIsPolled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, cutOff, pending)
+	w.provider.finds, w.resubmit = false, true
+	w.open(func(cfg *Config) {
+		registry, err := providers.NewRegistry([]providers.Entry{
+			{Name: "lumen", Adapter: "lumen", Provider: hinted{w.provider}, ResubmitOnUnknown: true},
+		}, "")
+		require.NoError(t, err)
+		cfg.Registry = registry
+	})
+	job := w.accept(Entry{Draft: draft()})
+	for w.get(job.ID).LastSubmission < 2 || w.get(job.ID).State != tasks.Processing {
+		w.step()
+	}
+	w.provider.script = []reply{pending, pending, pending, finished, pending} // the webhook is checked; two rounds of polls
+	require.NoError(t, w.engine.Hint(context.Background(), "lumen", job.ID, job.ID+"-1", nil, []byte("r-first")))
+	for w.get(job.ID).Submissions[0].Polls == 0 {
+		w.step()
+	}
+	for _, s := range w.get(job.ID).Submissions {
+		require.True(t, s.Live())
+		require.Equal(t, 1, s.Polls, "submission %d", s.Number)
+	}
+	done := w.run(job.ID)
+	require.Equal(t, tasks.Completed, done.State)
+	require.Equal(t, 1, done.Result.Submission)
 }

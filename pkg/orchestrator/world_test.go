@@ -368,6 +368,7 @@ type memoryStore struct {
 	bodies   map[string][]byte
 	conflict func(*tasks.Job) // changes the record just before a Save
 	down     bool
+	refuses  int // of the next saves
 }
 
 func (s *memoryStore) Now() time.Time { return s.world.now }
@@ -438,6 +439,10 @@ func (s *memoryStore) Claim(_ context.Context, task tasks.Task, lease time.Durat
 }
 
 func (s *memoryStore) Save(_ context.Context, job *tasks.Job, bodies map[int64][]byte) (fresh *tasks.Job, err error) {
+	if s.refuses > 0 {
+		s.refuses--
+		return nil, ErrUnavailable
+	}
 	if s.down {
 		return nil, ErrUnavailable
 	}
