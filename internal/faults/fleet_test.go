@@ -62,6 +62,7 @@ type settings struct {
 	OnUnknown     string
 	SubmitTimeout time.Duration
 	Retention     time.Duration
+	PublicURL     string                                   // where providers post their webhooks
 	Watch         func(provider http.Handler) http.Handler // stands before the provider
 	Extra         string                                   // lines of the configuration: further providers, then whole sections
 }
@@ -97,14 +98,14 @@ func newFleet(t *testing.T, s settings) *fleet {
 	require.NoError(t, os.WriteFile(f.config, fmt.Appendf(nil, `
 redis: {url: %q}
 data_dir: %q
-api: {listen: "127.0.0.1:0"}
+api: {listen: "127.0.0.1:0", public_url: %q}
 worker: {submit_timeout: %s, shutdown_timeout: %s, submit_concurrency: 64, poll_concurrency: 32}
 defaults: {timeout: 5m, retry_delay: 200ms}
 providers:
   - {name: sketch, use: sketch, base_url: %q, on_unknown: %s, concurrency: 64, options: %s}
 %s
 log: {level: info, format: json}
-`, f.redis.URL(), filepath.Join(f.dir, "data"),
+`, f.redis.URL(), filepath.Join(f.dir, "data"), s.PublicURL,
 		s.SubmitTimeout, s.SubmitTimeout+5*time.Second, server.URL, onUnknown, options, s.Extra), 0o600))
 	f.apiURL = "http://" + f.spawn("api").address(t, "api is listening")
 	f.api, err = client.Dial(f.apiURL, "")
