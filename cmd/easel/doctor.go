@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,7 +26,7 @@ func (p *program) doctorCommand() *cobra.Command {
 			"It works on Redis and storage directly, with the configuration of the servers; workers\n" +
 			"may run meanwhile.\n\n" +
 			"Exit codes: 0 nothing differs (any more), 1 something does, 4 Redis is unreachable.",
-		Example: "  easel doctor\n  easel doctor --repair",
+		Example: "  easel doctor\n  easel doctor --repair\n  easel doctor --after-restore",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := p.load(cmd, nil)
@@ -37,6 +38,8 @@ func (p *program) doctorCommand() *cobra.Command {
 	}
 	config.AddFlags(cmd.Flags())
 	p.jsonFlag(cmd)
+	cmd.Flags().BoolVar(&options.AfterRestore, "after-restore", false,
+		"Redis was restored from a backup: look up or hold every open job, then let paid submits resume")
 	cmd.Flags().BoolVar(&options.Repair, "repair", false, "mend what differs")
 	cmd.Flags().BoolVar(&options.SkipFiles, "skip-files", false, "do not look through artifact storage")
 	return cmd
@@ -48,7 +51,12 @@ func (p *program) examine(ctx context.Context, cfg *config.Config, options app.D
 		return err
 	}
 	options.Log = log
-	found, err := app.Doctor(ctx, cfg, options)
+	found, restored, err := app.Doctor(ctx, cfg, options)
+	if restored != nil {
+		if showErr := p.showRestoration(restored, err); showErr != nil {
+			return showErr
+		}
+	}
 	if found != nil {
 		if showErr := p.showExamination(found, options); showErr != nil {
 			return showErr
@@ -58,6 +66,23 @@ func (p *program) examine(ctx context.Context, cfg *config.Config, options app.D
 		return restError{exitFailed}
 	}
 	return err
+}
+
+// showRestoration says what became of the open jobs; an error says that paid
+// submits are still held.
+func (p *program) showRestoration(r *orchestrator.Restoration, err error) error {
+	if p.json {
+		return p.writeJSON(map[string]any{"restoration": r})
+	}
+	fmt.Fprintf(p.stdout, "%d jobs of the backup are open, paid submits were held since %s:\n"+
+		"  %d had been submitted since the backup and are taken up\n"+
+		"  %d are held as unresolved: nobody can tell\n"+
+		"  %d are not found, and workers ask again until that is sure\n"+
+		"  %d go on as they are\n", r.Doubted, r.Since.UTC().Format(time.RFC3339), r.Found, r.Held, r.Asking, r.Cleared)
+	if err == nil {
+		fmt.Fprint(p.stdout, "Paid submits resume.\n\n")
+	}
+	return nil
 }
 
 // finding is a drift as it is shown: with the words for it.

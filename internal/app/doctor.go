@@ -16,6 +16,9 @@ import (
 // DoctorOptions say what [Doctor] does beyond looking.
 type DoctorOptions struct {
 	Log *zap.Logger
+	// AfterRestore looks up or holds every open job first, and lets paid submits
+	// resume.
+	AfterRestore bool
 	// Repair mends what is found.
 	Repair bool
 	// SkipFiles leaves artifact storage out, which may take long to list.
@@ -27,10 +30,18 @@ const connectPatience = 3 * time.Second
 
 // Doctor compares records, indexes, tasks and files, and mends on demand where
 // they disagree. Workers may run meanwhile.
-func Doctor(ctx context.Context, cfg *config.Config, opts DoctorOptions) (*orchestrator.Examination, error) {
+//
+// The restoration is nil unless it was asked for.
+func Doctor(ctx context.Context, cfg *config.Config, opts DoctorOptions) (*orchestrator.Examination, *orchestrator.Restoration, error) {
 	var examination *orchestrator.Examination
+	var restoration *orchestrator.Restoration
 	err := visit(ctx, cfg, opts.Log, func(ctx context.Context, p *platform) (err error) {
 		doctor := p.doctor(opts)
+		if opts.AfterRestore {
+			if restoration, err = doctor.AfterRestore(ctx); err != nil {
+				return err
+			}
+		}
 		if opts.Repair {
 			examination, err = doctor.Repair(ctx)
 		} else {
@@ -38,7 +49,7 @@ func Doctor(ctx context.Context, cfg *config.Config, opts DoctorOptions) (*orche
 		}
 		return err
 	})
-	return examination, err
+	return examination, restoration, err
 }
 
 func (p *platform) doctor(opts DoctorOptions) *orchestrator.Doctor {

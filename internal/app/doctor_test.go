@@ -162,7 +162,7 @@ func TestDoctorFindsAndMends(t *testing.T) {
 			}))
 		}},
 		{"files_without_job", func() {
-			_, err := w.platform.artifacts.Stage(t.Context(), "job_nobody/1/staged", providers.Status{
+			_, err := w.platform.artifacts.Stage(t.Context(), "job_nobody/1", providers.Status{
 				State: providers.Succeeded, Outputs: []providers.Output{{Data: []byte("bytes"), MediaType: "image/png"}},
 			})
 			require.NoError(t, err)
@@ -257,7 +257,7 @@ func TestDoctorBesideWorkers(t *testing.T) {
 	}
 	for ended.Load() < 300 && !t.Failed() {
 		for _, repair := range []bool{false, true} {
-			x, err := Doctor(t.Context(), s.running.platform.cfg, DoctorOptions{Log: zap.NewNop(), Repair: repair})
+			x, _, err := Doctor(t.Context(), s.running.platform.cfg, DoctorOptions{Log: zap.NewNop(), Repair: repair})
 			require.NoError(t, err)
 			require.Empty(t, x.Drifts)
 		}

@@ -107,6 +107,7 @@ func (p *platform) openRedis(ctx context.Context, url string) error {
 	for {
 		p.store, err = store.Open(ctx, store.Config{
 			Client: client, IntentDurability: store.Durability(p.cfg.Redis.IntentDurability), OnError: func(string, error) { p.metrics.RedisFailed() },
+			OnRestored: p.restored,
 		})
 		if err == nil || !errors.Is(err, orchestrator.ErrUnavailable) {
 			break
@@ -130,6 +131,13 @@ func (p *platform) openRedis(ctx context.Context, url string) error {
 	p.queue = queue.NewClient(client, queue.WithTaskTimeout(p.cfg.Worker.ShutdownTimeout+time.Minute))
 	p.inspector = queue.NewInspector(client)
 	return nil
+}
+
+// restored tells the operator that Redis' data went back in time.
+func (p *platform) restored(from, to time.Time) {
+	p.log.Error("Redis went back in time: it was restored from a backup, or lost writes in a failover. "+
+		"Nothing is submitted until easel doctor --after-restore has run",
+		zap.Time("from", from), zap.Time("to", to))
 }
 
 // openSecrets takes the configured secrets, or the one that the installation

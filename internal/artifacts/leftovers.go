@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"strings"
 	"time"
 
@@ -37,34 +38,26 @@ func (s *Store) Owners(ctx context.Context, look func(ids []string) error) error
 	return look(ids)
 }
 
-// Leftovers implements [orchestrator.Files]: the files of the request, and the
-// staged bytes of each submission.
+// Leftovers implements [orchestrator.Files]: the files of the request, and what
+// was staged. A manifest tells that the outcome beside it was never recorded: one
+// that was has its manifest removed before its record goes.
 func (s *Store) Leftovers(ctx context.Context, jobID string) (map[string]time.Time, error) {
 	if err := checkKey(jobID); err != nil {
-		return nil, nil //nolint:nilerr // what has such a name is not ours
+		return nil, nil // what has such a name is not ours
 	}
-	written := map[string]time.Time{}
-	it := s.bucket.List(&blob.ListOptions{Prefix: jobID + "/"})
-	for {
-		o, err := it.Next(ctx)
-		if errors.Is(err, io.EOF) {
-			return written, nil
-		}
+	written, staged := map[string]time.Time{}, map[string]bool{}
+	for object, err := range objects(ctx, s.bucket, jobID+"/") {
 		if err != nil {
 			return nil, storageError(ctx, "list", jobID, err)
 		}
-		segments := strings.Split(o.Key, "/")
-		prefix := ""
-		switch {
-		case len(segments) > 2 && segments[1] == "inputs":
-			prefix = jobID + "/inputs"
-		case len(segments) > 3 && segments[2] == "staged":
-			prefix = strings.Join(segments[:3], "/")
+		prefix, name, _ := strings.Cut(strings.TrimPrefix(object.Key, jobID+"/"), "/")
+		if prefix = jobID + "/" + prefix; object.ModTime.After(written[prefix]) {
+			written[prefix] = object.ModTime
 		}
-		if prefix != "" && o.ModTime.After(written[prefix]) {
-			written[prefix] = o.ModTime
-		}
+		staged[prefix] = staged[prefix] || name == manifestName
 	}
+	maps.DeleteFunc(written, func(prefix string, _ time.Time) bool { return prefix != jobID+"/inputs" && !staged[prefix] })
+	return written, nil
 }
 
 func (s *Store) each(ctx context.Context, prefix string, look func(*blob.ListObject) error) error {

@@ -57,6 +57,7 @@ var nobodysFault = []error{
 	errUnknownKind,
 	errStopped,
 	orchestrator.ErrNewerSchema,
+	orchestrator.ErrSubmitsHeld,
 	orchestrator.ErrUnavailable,
 }
 

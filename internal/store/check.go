@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // A Warning is something about the Redis server that puts jobs at risk, and
@@ -24,6 +25,7 @@ const (
 	WarningEviction    = "redis_eviction"
 	WarningPersistence = "redis_persistence"
 	WarningReadOnly    = "redis_replica"
+	WarningHeld        = "submits_held"
 )
 
 // Check looks at how the server is set up and says what is wrong with it.
@@ -32,7 +34,12 @@ func (s *Store) Check(ctx context.Context) []Warning {
 	if err != nil {
 		return []Warning{{WarningUnreachable, err.Error()}}
 	}
-	return info.warnings()
+	warnings := info.warnings()
+	if since, err := s.SubmitsHeld(ctx); err == nil && !since.IsZero() {
+		warnings = append(warnings, Warning{WarningHeld, "Redis was restored from a backup, or lost writes in a failover: since " +
+			since.Format(time.RFC3339) + " nothing is submitted; run easel doctor --after-restore"})
+	}
+	return warnings
 }
 
 // serverInfo is what INFO answers, by field.

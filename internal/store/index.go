@@ -44,11 +44,17 @@ func (s *Store) Touch(ctx context.Context, ids []string, lease time.Duration) er
 //	KEYS  1 open or purge
 //	ARGV  1 how many  2 push
 //
-// It answers ok, ids. An entry without a record is dropped. Jobs whose reply
+// It answers ok, ids, tide, which it raises once a second. An entry without a record is dropped. Jobs whose reply
 // was lost come back after push.
 var takeScript = newScript(`
 local ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', at(now), 'LIMIT', 0, ARGV[1])
-if #ids > 0 then even_when_full(KEYS[1]) end
+local tide = tonumber(redis.call('GET', KEY_TIDE) or '0')
+local rises = now >= tide + 1000
+if #ids > 0 or rises then even_when_full(KEYS[1]) end
+if rises then
+	tide = now
+	redis.call('SET', KEY_TIDE, at(now))
+end
 local taken = {}
 for _, id in ipairs(ids) do
 	if redis.call('EXISTS', KEY_JOB .. id, KEY_UPLOAD .. id) > 0 then
@@ -58,7 +64,7 @@ for _, id in ipairs(ids) do
 		redis.call('ZREM', KEYS[1], id)
 	end
 end
-return {'ok', now, taken}
+return {'ok', now, taken, tide}
 `)
 
 // Overdue implements [orchestrator.Store].
@@ -78,5 +84,6 @@ func (s *Store) take(ctx context.Context, operation, index string, n int, push t
 	if err != nil {
 		return nil, err
 	}
+	s.tide.rise(reply.number(1))
 	return reply.texts(0), nil
 }

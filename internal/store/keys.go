@@ -36,6 +36,10 @@ const (
 	keyHealth = "easel:health"
 	// keySchema is the version of this layout.
 	keySchema = "easel:schema"
+	// keyTide is the latest time that the data is known to have reached.
+	keyTide = "easel:tide"
+	// keyHold stands while paid submits are held, with the time since when.
+	keyHold = "easel:hold"
 	// keySecret is the key that signs links and tokens when none is configured.
 	keySecret = "easel:secret"
 

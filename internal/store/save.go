@@ -19,7 +19,8 @@ import (
 //	      11 touch or empty  12 purge time or empty
 //	      13… event bodies: "keep", field, body or "drop", field, ""
 //
-// It answers ok; conflict, schema, record, request; or missing.
+// It answers ok; conflict, schema, record, request; missing; or held, when it is
+// an intent, which leaves a queued job at its step, and paid submits are held.
 //
 // A repeated operation writes its own trace once more: whoever waits for the
 // append-only file on this connection needs a write on it to wait for.
@@ -35,6 +36,8 @@ if job[1] ~= ARGV[3] then
 	local fresh = redis.call('HMGET', KEYS[1], 'sv', 'rec', 'req')
 	return {'conflict', now, fresh[1], fresh[2], fresh[3]}
 end
+if job[5] == 'queued' and ARGV[8] == 'submitting' and redis.call('HGET', KEYS[1], 'lane') == ARGV[7]
+	and redis.call('EXISTS', KEY_HOLD) == 1 then return {'held', now} end
 even_when_full(KEYS[2])
 redis.call('HSET', KEYS[1],
 	'v', ARGV[4], 'sv', ARGV[5], 'rec', ARGV[6], 'lane', ARGV[7],
@@ -123,6 +126,8 @@ func (w write) settle(job *tasks.Job, reply answer) (*tasks.Job, error) {
 			return nil, err
 		}
 		return fresh, fmt.Errorf("save job %s: %w", job.ID, orchestrator.ErrConflict)
+	case answerHeld:
+		return nil, fmt.Errorf("save job %s: %w", job.ID, orchestrator.ErrSubmitsHeld)
 	default:
 		return nil, fmt.Errorf("save job %s: %w", job.ID, orchestrator.ErrNotFound)
 	}

@@ -59,6 +59,7 @@ const (
 	answerOK       = "ok"       // done, now or by an earlier try of the same call
 	answerExists   = "exists"   // the idempotency key is held by another job
 	answerConflict = "conflict" // the record has another version
+	answerHeld     = "held"     // paid submits are held
 	answerMissing  = "missing"  // there is no record, or it has a tombstone
 )
 
@@ -69,6 +70,8 @@ var names = strings.NewReplacer(
 	"KEY_JOB", "'"+keyJob+"'",
 	"KEY_UPLOAD", "'"+keyUpload+"'",
 	"CHANNEL_EVENTS", "'"+channelEvents+"'",
+	"KEY_HOLD", "'"+keyHold+"'",
+	"KEY_TIDE", "'"+keyTide+"'",
 	"STATUSES", allStatuses(),
 )
 

@@ -50,6 +50,9 @@ type Config struct {
 	Client *redis.Client
 	// IntentDurability is what [Store.SaveIntent] waits for.
 	IntentDurability Durability
+	// OnRestored, if set, is told when Redis' data went back in time, from when
+	// to when. Paid submits are held from then on.
+	OnRestored func(from, to time.Time)
 	// OnError, if set, is told of every failure of Redis.
 	OnError func(operation string, err error)
 }
@@ -60,6 +63,8 @@ type Store struct {
 	owned      bool
 	durability Durability
 	onError    func(operation string, err error)
+	onRestored func(from, to time.Time)
+	tide       tide
 	clock      clock
 	watchers   watchers
 }
@@ -67,7 +72,7 @@ type Store struct {
 // Open connects to Redis and makes sure that this build can use it: it refuses
 // Redis Cluster, a server that is too old, and data of a newer layout.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
-	s := &Store{redis: cfg.Client, durability: cfg.IntentDurability, onError: cfg.OnError}
+	s := &Store{redis: cfg.Client, durability: cfg.IntentDurability, onError: cfg.OnError, onRestored: cfg.OnRestored}
 	if s.redis == nil {
 		client, err := NewClient(cfg.URL)
 		if err != nil {
@@ -79,6 +84,7 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		_ = s.Close() // the first error is the one to tell
 		return nil, err
 	}
+	s.watchTide()
 	return s, nil
 }
 

@@ -168,7 +168,7 @@ var Explanations = map[DriftKind]Explanation{
 	},
 	DriftFilesLeft: {
 		"Input or staged files lie in storage and their job does not exist.",
-		"They take space, and may be what somebody wanted erased.",
+		"They take space, and may be what somebody wanted erased; after a restore they may be what jobs since the backup have bought.",
 		"The files are deleted. Finished artifacts are left alone: those may be kept beyond their job.",
 	},
 }
@@ -190,6 +190,11 @@ type Ledger interface {
 	Auditor
 	// Owing calls look with the jobs of the open index, in portions.
 	Owing(ctx context.Context, look func(ids []string) error) error
+	// HoldSubmits keeps intents of paid calls from being written, in all
+	// processes, until ReleaseSubmits. It returns since when they are held.
+	HoldSubmits(ctx context.Context) (since time.Time, err error)
+	// ReleaseSubmits lets them be written again.
+	ReleaseSubmits(ctx context.Context) error
 	// Missing returns those of the jobs that have no record.
 	Missing(ctx context.Context, ids []string) ([]string, error)
 }

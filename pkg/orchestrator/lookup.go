@@ -43,6 +43,9 @@ func (e *Engine) lookUp(ctx context.Context, job *tasks.Job) Outcome {
 }
 
 func (e *Engine) lookUpOne(ctx context.Context, job *tasks.Job, s *tasks.Submission) move {
+	if s.Doubted {
+		return e.lookUpDoubted(ctx, job, s)
+	}
 	if st, outputs, err := e.Artifacts.Staged(ctx, stagingPrefix(job.ID, s.Number)); err == nil {
 		return e.finished(s.Number, tasks.EventFound, st, outputs)
 	} else if !errors.Is(err, ErrNoArtifact) {

@@ -15,6 +15,9 @@ var (
 	ErrNotFound    = errors.New("job not found")
 	ErrConflict    = errors.New("job was changed meanwhile")
 	ErrNewerSchema = errors.New("job was written by a newer release")
+	// ErrSubmitsHeld says that Redis was restored from a backup: nothing may be
+	// bought before it is known what was bought since.
+	ErrSubmitsHeld = errors.New("paid submits are held until easel doctor --after-restore has run")
 	// ErrUnavailable wraps every failure of Redis itself.
 	ErrUnavailable = errors.New("store is unavailable")
 )

@@ -267,6 +267,9 @@ func (e *Engine) resolveNotCreated(job *tasks.Job, now time.Time) error {
 		if s := &job.Submissions[i]; s.Open() {
 			s.State = tasks.SubmissionAbsent
 			reopen(job, s.Attempt)
+			if s.Doubted {
+				job.RestoredAt = time.Time{} // the operator has settled the doubt
+			}
 		}
 	}
 	if err := job.Move(tasks.EventNotCreated, tasks.Queued); err != nil {

@@ -40,6 +40,9 @@ func (e *Engine) submit(ctx context.Context, job *tasks.Job) Outcome {
 		e.Observer.PutBack("unknown_provider")
 		return Retry(fmt.Errorf("provider %q is not configured on this worker", job.ProviderID), putBackDelay)
 	}
+	if !job.RestoredAt.IsZero() {
+		return e.doubt(ctx, job)
+	}
 	leave, wait, ok := e.room.enter(ctx, entry.Name, entry.Concurrency, job.Waits > 0, e.Store.Now)
 	if !ok {
 		return e.comeBack(ctx, job, wait)
@@ -100,6 +103,10 @@ func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry
 		next.Touch = now.Add(e.Timings.Lease)
 		return next.Move(tasks.EventStart, tasks.Submitting)
 	}, e.Store.SaveIntent)
+	if errors.Is(err, ErrSubmitsHeld) {
+		e.Observer.PutBack("submits_held")
+		return Retry(err, heldDelay)
+	}
 	if err != nil {
 		e.neverSent(ctx, job.ID, number, deadline)
 		return Retry(err, 2*time.Second)
@@ -150,7 +157,7 @@ func (e *Engine) intend(job *tasks.Job, deadline, now time.Time) int {
 	job.LastSubmission++
 	job.Submissions = append(forget(job.Submissions), tasks.Submission{
 		Number: job.LastSubmission, Attempt: attempt.Number, ProviderID: job.ProviderID, Model: job.Model,
-		State: tasks.SubmissionIntent, ClientID: fmt.Sprintf("%s-%d", job.ID, attempt.Number),
+		State: tasks.SubmissionIntent, ClientID: clientID(job.ID, attempt.Number),
 		SentAt: now, Deadline: deadline,
 	})
 	if job.StartedAt.IsZero() {
@@ -349,3 +356,6 @@ func statusFailure(provider string, st providers.Status, now time.Time) *tasks.F
 	}
 	return failure
 }
+
+// clientID is how we name an attempt to its provider, where that takes a name.
+func clientID(jobID string, attempt int) string { return fmt.Sprintf("%s-%d", jobID, attempt) }

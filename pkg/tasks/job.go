@@ -74,6 +74,10 @@ type Job struct {
 	LastSubmission int          `json:"last_submission,omitempty"` // numbers are never reused
 	LastAttempt    int          `json:"last_attempt,omitempty"`
 	Outbox         []Delivery   `json:"outbox,omitempty"`
+	// RestoredAt is set when Redis was restored from a backup: what was bought
+	// for the job between the two is unknown, so that nothing is bought before
+	// everybody who may have it has been asked.
+	RestoredAt time.Time `json:"restored_at,omitzero"`
 	// RetryKeys are the idempotency keys of retries that were applied, each
 	// after the retry's mode and a space.
 	RetryKeys []string  `json:"retry_keys,omitempty"`
@@ -195,6 +199,9 @@ type Submission struct {
 	Deadline time.Time `json:"deadline"` // after it the call cannot be under way any more
 	LookupAt time.Time `json:"lookup_at,omitzero"`
 	Lookups  int       `json:"lookups,omitempty"`
+	// Doubted submissions were not made as far as the record goes, but may have
+	// been after the backup that it was restored from.
+	Doubted bool `json:"doubted,omitempty"`
 	// Waived submissions are unknown for good: the operator's configuration
 	// let the job go on without their answer.
 	Waived bool `json:"waived,omitempty"`

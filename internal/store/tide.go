@@ -1,0 +1,125 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// tideTolerance is how far Redis may go back unnoticed: a crash with
+// appendfsync everysec loses two seconds at most, and a failover with
+// min-replicas-max-lag ten.
+const tideTolerance = 10 * time.Second
+
+// tide is the latest time that this process knows Redis' data to have reached. Workers
+// write Redis' own time into the data with every look for overdue jobs; data
+// that is older than what was seen there before is a backup, or a replica that
+// had fallen far behind.
+type tide struct{ millis atomic.Int64 }
+
+// rise takes in what a reply said.
+func (t *tide) rise(millis int64) {
+	for {
+		seen := t.millis.Load()
+		if millis <= seen || t.millis.CompareAndSwap(seen, millis) {
+			return
+		}
+	}
+}
+
+// tideScript looks whether the data went back in time, and then closes paid
+// submits, before anybody does anything on the new connection.
+//
+//	KEYS  1 tide  2 hold  3 open
+//	ARGV  1 what was seen, 0 for nothing  2 tolerance
+//
+// It answers ok and the tide; or back and the tide. Data with neither a tide nor
+// open jobs is new: nothing in it can be bought again.
+var tideScript = newScript(`
+local stands = tonumber(redis.call('GET', KEYS[1]) or '0')
+local new = stands == 0 and redis.call('ZCARD', KEYS[3]) == 0
+if not new and stands + ARGV[2] < tonumber(ARGV[1]) then
+	redis.call('SET', KEYS[2], at(now), 'NX')
+	return {'back', now, stands}
+end
+return {'ok', now, stands}
+`)
+
+// answerBack is what tideScript says of data that went back in time.
+const answerBack = "back"
+
+// watchTide has every new connection compare the data with what was seen: one
+// that was restored from a backup was cut off from all its clients before. It
+// must be called before anybody else uses the client.
+func (s *Store) watchTide() {
+	options := s.redis.Options()
+	before := options.OnConnect
+	options.OnConnect = func(ctx context.Context, conn *redis.Conn) error {
+		if before != nil {
+			if err := before(ctx, conn); err != nil {
+				return err
+			}
+		}
+		return s.checkTide(ctx, conn)
+	}
+}
+
+// checkTide fails only for want of an answer: then the connection is not used.
+func (s *Store) checkTide(ctx context.Context, conn *redis.Conn) error {
+	seen := s.tide.millis.Load()
+	if seen == 0 {
+		return nil // a process that has just started has nothing to compare
+	}
+	reply, err := conn.Eval(ctx, tideScript.source, []string{keyTide, keyHold, keyOpen}, seen, tideTolerance.Milliseconds()).Slice()
+	if err != nil {
+		if redis.HasErrorPrefix(err, "READONLY") {
+			return nil // nothing can be submitted there either
+		}
+		return s.failed("check tide", err)
+	}
+	if word, _ := reply[0].(string); word != answerBack {
+		return nil
+	}
+	stands, _ := reply[2].(int64)
+	if s.onRestored != nil {
+		s.onRestored(time.UnixMilli(seen).UTC(), time.UnixMilli(stands).UTC())
+	}
+	s.tide.millis.Store(stands) // said once
+	return nil
+}
+
+// HoldSubmits implements [orchestrator.Ledger].
+func (s *Store) HoldSubmits(ctx context.Context) (time.Time, error) {
+	if err := s.redis.SetNX(ctx, keyHold, strconv.FormatInt(s.Now().UnixMilli(), 10), 0).Err(); err != nil {
+		return time.Time{}, s.failed("hold submits", err)
+	}
+	since, err := s.SubmitsHeld(ctx)
+	if err == nil && since.IsZero() {
+		err = s.failed("hold submits", errors.New("the hold is gone again"))
+	}
+	return since, err
+}
+
+// SubmitsHeld returns since when paid submits are held; zero when they are not.
+func (s *Store) SubmitsHeld(ctx context.Context) (time.Time, error) {
+	since, err := s.redis.Get(ctx, keyHold).Result()
+	if errors.Is(err, redis.Nil) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, s.failed("read hold", err)
+	}
+	return timeOf(since), nil
+}
+
+// ReleaseSubmits implements [orchestrator.Ledger].
+func (s *Store) ReleaseSubmits(ctx context.Context) error {
+	if err := s.redis.Del(ctx, keyHold).Err(); err != nil {
+		return s.failed("release submits", err)
+	}
+	return nil
+}
