@@ -9,9 +9,11 @@ import (
 	"github.com/easel-jobs/easel/pkg/providers/bfl"
 	"github.com/easel-jobs/easel/pkg/providers/comfyui"
 	"github.com/easel-jobs/easel/pkg/providers/command"
+	"github.com/easel-jobs/easel/pkg/providers/elevenlabs"
 	"github.com/easel-jobs/easel/pkg/providers/fal"
 	"github.com/easel-jobs/easel/pkg/providers/openai"
 	"github.com/easel-jobs/easel/pkg/providers/replicate"
+	"github.com/easel-jobs/easel/pkg/providers/sdwebui"
 	"github.com/easel-jobs/easel/pkg/providers/sketch"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
@@ -25,6 +27,14 @@ var openers = map[string]providers.Opener{
 	"openai":    openai.Open,
 	"replicate": replicate.Open,
 	"sketch":    sketch.Open,
+	"comfyui":    comfyui.Open,
+	"command":    command.Open,
+	"elevenlabs": elevenlabs.Open,
+	"fal":        fal.Open,
+	"openai":     openai.Open,
+	"replicate":  replicate.Open,
+	"sdwebui":    sdwebui.Open,
+	"sketch":     sketch.Open,
 }
 
 // openRegistry opens the configured providers.
