@@ -120,6 +120,7 @@ func TestAbsentIsSubmittedAnew(t *testing.T) {
 	require.Len(t, job.Attempts, 1)
 	require.Len(t, job.Submissions, 2)
 	require.Equal(t, tasks.SubmissionAbsent, job.Submissions[0].State)
+	require.Equal(t, job.Submissions[0].ClientID, job.Submissions[1].ClientID, "the provider can tell that it is the same attempt")
 	timings := w.engine.Timings
 	require.GreaterOrEqual(t, job.Submissions[1].SentAt.Sub(accepted.CreatedAt), timings.SubmitTimeout+timings.Slack+time.Minute)
 	require.Equal(t, 1, total(w.paid))

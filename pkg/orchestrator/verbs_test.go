@@ -221,7 +221,7 @@ func hintedRegistry(t tester, w *world) *providers.Registry {
 
 func TestLateWebhookSettlesAnUnresolvedJob(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, cutOff, finished)
+	w := newWorld(t, cutOff, gone, finished)
 	w.provider.finds = false
 	w.open(func(cfg *Config) { cfg.Registry = hintedRegistry(t, w) })
 	job := w.run(w.accept(Entry{Draft: draft()}).ID)
@@ -232,6 +232,8 @@ func TestLateWebhookSettlesAnUnresolvedJob(t *testing.T) {
 	}
 	require.ErrorIs(t, hint("lumen", "forged", "r-9"), ErrNotFound)
 	require.ErrorIs(t, hint("other", job.ID+"-1", "r-9"), ErrNotFound)
+	require.ErrorIs(t, hint("lumen", job.ID+"-1", "r-8"), ErrNotFound, "the provider knows no such generation")
+	require.Equal(t, tasks.Unresolved, w.get(job.ID).State)
 	require.NoError(t, hint("lumen", job.ID+"-1", "r-9"))
 	job = w.run(job.ID)
 	require.Equal(t, tasks.Completed, job.State)
