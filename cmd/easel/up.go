@@ -27,7 +27,7 @@ func (p *program) upCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.serve(cmd.Context(), cfg, func() (*config.Config, error) { return p.load(cmd, providers) })
+			return p.serve(cmd.Context(), cfg, config.Reloader(p.loadOptions(cmd, providers)))
 		},
 	}
 	serverFlags(cmd)
@@ -43,7 +43,11 @@ func serverFlags(cmd *cobra.Command) {
 }
 
 func (p *program) load(cmd *cobra.Command, providers []string) (*config.Config, error) {
-	return config.Load(config.LoadOptions{Flags: cmd.Flags(), LookupEnv: p.lookupEnv, AddProviders: providers})
+	return config.Load(p.loadOptions(cmd, providers))
+}
+
+func (p *program) loadOptions(cmd *cobra.Command, providers []string) config.LoadOptions {
+	return config.LoadOptions{Flags: cmd.Flags(), LookupEnv: p.lookupEnv, AddProviders: providers}
 }
 
 // serve starts a server, says where it is, and stays until it ends.

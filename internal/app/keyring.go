@@ -2,7 +2,6 @@ package app
 
 import (
 	"sync"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -10,12 +9,10 @@ import (
 	"github.com/easel-jobs/easel/internal/httpapi"
 )
 
-// Reload reads the configuration again, so that a key that was taken out of it
-// stops working without a restart. Nil: the configuration never changes.
+// Reload brings the configuration as it is now, so that a key that was taken out
+// of it stops working without a restart; see [config.Reloader]. Every request
+// asks it. Nil: the configuration never changes.
 type Reload func() (*config.Config, error)
-
-// keyringAge is how old the keys may be that a request is held against.
-const keyringAge = 500 * time.Millisecond
 
 // keyring holds the keys that open the API now. A configuration that cannot be
 // read leaves the last good keys in force, and says so once.
@@ -24,13 +21,13 @@ type keyring struct {
 	log    *zap.Logger
 
 	mu      sync.Mutex
+	cfg     *config.Config // whose keys they are
 	keys    []httpapi.Key
-	readAt  time.Time
 	problem string
 }
 
 func newKeyring(cfg *config.Config, reload Reload, log *zap.Logger) *keyring {
-	return &keyring{reload: reload, log: log, keys: keysOf(cfg), readAt: time.Now()}
+	return &keyring{reload: reload, log: log, cfg: cfg, keys: keysOf(cfg)}
 }
 
 func keysOf(cfg *config.Config) []httpapi.Key {
@@ -45,10 +42,9 @@ func keysOf(cfg *config.Config) []httpapi.Key {
 func (k *keyring) current() []httpapi.Key {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.reload == nil || time.Since(k.readAt) < keyringAge {
+	if k.reload == nil {
 		return k.keys
 	}
-	k.readAt = time.Now()
 	cfg, err := k.reload()
 	if err != nil {
 		if k.problem != err.Error() {
@@ -57,6 +53,8 @@ func (k *keyring) current() []httpapi.Key {
 		}
 		return k.keys
 	}
-	k.problem, k.keys = "", keysOf(cfg)
+	if k.problem = ""; cfg != k.cfg {
+		k.cfg, k.keys = cfg, keysOf(cfg)
+	}
 	return k.keys
 }

@@ -67,22 +67,32 @@ func Load(options LoadOptions) (*Config, error) {
 	return c, nil
 }
 
-// readFile finds the file and parses it. No file at all is an empty tree.
-func readFile(options LoadOptions) (string, map[string]any, error) {
-	named := options.File
-	if named == "" && options.Flags != nil {
-		if flag := options.Flags.Lookup(configFlag); flag != nil {
-			named = flag.Value.String()
+// named is the file that was named; empty: one of the search paths is taken.
+func (o LoadOptions) named() string {
+	if o.File == "" && o.Flags != nil {
+		if flag := o.Flags.Lookup(configFlag); flag != nil {
+			return flag.Value.String()
 		}
 	}
-	paths := options.SearchPaths
-	if paths == nil {
-		paths = SearchPaths()
+	return o.File
+}
+
+// files are where the configuration may stand, the first that exists counts.
+func (o LoadOptions) files() []string {
+	switch {
+	case o.named() != "":
+		return []string{o.named()}
+	case o.SearchPaths != nil:
+		return o.SearchPaths
+	default:
+		return SearchPaths()
 	}
-	if named != "" {
-		paths = []string{named}
-	}
-	for _, path := range paths {
+}
+
+// readFile finds the file and parses it. No file at all is an empty tree.
+func readFile(options LoadOptions) (string, map[string]any, error) {
+	named := options.named()
+	for _, path := range options.files() {
 		raw, err := os.ReadFile(path)
 		if errors.Is(err, fs.ErrNotExist) && named == "" {
 			continue
