@@ -17,8 +17,9 @@ import (
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
-// Dashboard runs the operators' pages until the context ends.
-func Dashboard(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
+// Dashboard runs the operators' pages until the context ends. It keeps to the
+// configuration that it was started with.
+func Dashboard(ctx context.Context, cfg *config.Config, log *zap.Logger, _ Reload) error {
 	p, err := open(ctx, cfg, log, cfg.Redis.URL.Reveal())
 	if err != nil {
 		return err

@@ -13,8 +13,9 @@ import (
 )
 
 // Worker runs a worker until the context ends: it finishes what it can, hands
-// over the rest, and cuts no paid call short.
-func Worker(ctx context.Context, cfg *config.Config, log *zap.Logger) error {
+// over the rest, and cuts no paid call short. It keeps to the configuration that
+// it was started with.
+func Worker(ctx context.Context, cfg *config.Config, log *zap.Logger, _ Reload) error {
 	p, err := open(ctx, cfg, log, cfg.Redis.URL.Reveal())
 	if err != nil {
 		return err
