@@ -20,13 +20,7 @@ import (
 
 // openers are the adapters that this binary knows.
 var openers = map[string]providers.Opener{
-	"bfl":       bfl.Open,
-	"comfyui":   comfyui.Open,
-	"command":   command.Open,
-	"fal":       fal.Open,
-	"openai":    openai.Open,
-	"replicate": replicate.Open,
-	"sketch":    sketch.Open,
+	"bfl":        bfl.Open,
 	"comfyui":    comfyui.Open,
 	"command":    command.Open,
 	"elevenlabs": elevenlabs.Open,
