@@ -12,7 +12,7 @@ VULN_VERSION := v1.1.4
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: ## Draw a picture, a film and a sound: everything in one process, no key needed
@@ -38,6 +38,16 @@ test-quick: ## Run every test without the race detector
 	@scripts/require redis-server
 	@scripts/require espeak-ng || echo "no espeak-ng to be had: its test is skipped"
 	$(GO) test -timeout 10m ./...
+
+.PHONY: test-typescript
+test-typescript: clients/typescript/node_modules ## Test the TypeScript client with Node against a server built from this tree
+	@scripts/require redis-server
+	cd clients/typescript && npm test
+
+clients/typescript/node_modules: clients/typescript/package-lock.json
+	@scripts/require node npm
+	cd clients/typescript && npm ci --no-audit --no-fund
+	@touch $@
 
 .PHONY: lint
 lint: $(LINT) ## Check format, vet and golangci-lint
@@ -77,8 +87,9 @@ recovery: ## Kill workers and measure how soon their jobs move again (RECOVERY_K
 	$(GO) test ./internal/faults -run TestKilledWorkersJobsMoveAgainSoon -v -count=1 -timeout 0 -recovery.kills=$(RECOVERY_KILLS)
 
 .PHONY: docs
-docs: ## Write again what is generated: the state diagram
+docs: ## Write again what is generated: the state diagram, the OpenAPI document
 	$(GO) test ./pkg/tasks -run TestStateMachineDocument -update
+	$(GO) test ./internal/httpapi -run TestDocumentFile -update
 
 .PHONY: clean
 clean: ## Remove what was built
