@@ -87,9 +87,11 @@ recovery: ## Kill workers and measure how soon their jobs move again (RECOVERY_K
 	$(GO) test ./internal/faults -run TestKilledWorkersJobsMoveAgainSoon -v -count=1 -timeout 0 -recovery.kills=$(RECOVERY_KILLS)
 
 .PHONY: docs
-docs: ## Write again what is generated: the state diagram, the OpenAPI document
+docs: ## Write again what is generated: the state diagram, the OpenAPI document, the TypeScript types
 	$(GO) test ./pkg/tasks -run TestStateMachineDocument -update
 	$(GO) test ./internal/httpapi -run TestDocumentFile -update
+	@if command -v npm >/dev/null; then $(MAKE) clients/typescript/node_modules && cd clients/typescript && npm run -s generate; \
+	else echo "no Node: the types of clients/typescript are as they were"; fi
 
 .PHONY: clean
 clean: ## Remove what was built

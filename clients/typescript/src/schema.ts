@@ -881,12 +881,19 @@ export interface components {
             /** @description Never chosen beside another provider: only by name, or as the sole one */
             demo: boolean;
             features: components["schemas"]["ProviderFeature"][];
+            /** @description How input files reach it: upload, data_uri (inside the request), url (it fetches https URLs itself), or empty where it takes none */
+            files: string;
             health: components["schemas"]["ProviderHealth"];
             /**
              * @description What provider_id says
              * @example openai
              */
             id: string;
+            /**
+             * Format: int64
+             * @description How long it keeps what it made; 0 when it does not say. Easel copies results as soon as it knows of them
+             */
+            results_kept_seconds: number;
             /** @description Answers a submission with the result */
             synchronous: boolean;
             /** @description Reports to Easel by webhook */
