@@ -46,8 +46,10 @@ func settingsOf(cfg *config.Config, outside http.RoundTripper) []providers.Setti
 		s := providers.Settings{
 			Name: p.Name, Use: p.Use, APIKey: providers.Secret(p.APIKey.Reveal()), BaseURL: p.BaseURL,
 			OnUnknown: p.OnUnknown, Concurrency: p.Concurrency, SubmitTimeout: p.SubmitTimeout, Options: p.Options,
+			Limits:  providers.Limits{MaxInFlight: p.MaxInFlight},
 			DataDir: cfg.DataDir, PublicURL: cfg.API.PublicURL, Outside: outside,
 		}
+		s.Limits.Rate.Requests, s.Limits.Rate.Per = p.Rate.Limit()
 		for _, m := range p.Models {
 			s.Models = append(s.Models, providers.ModelChoice{Feature: tasks.Feature(m.Feature), Model: m.Model})
 		}

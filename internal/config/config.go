@@ -75,7 +75,7 @@ type APIKey struct {
 // The scopes of an [APIKey].
 const (
 	ScopeJobs    = "jobs"    // run and read the tenant's jobs
-	ScopeOperate = "operate" // settle unresolved jobs
+	ScopeOperate = "operate" // settle unresolved jobs, pause and resume providers
 )
 
 // Metrics is the Prometheus endpoint.
@@ -153,6 +153,8 @@ type Provider struct {
 	BaseURL       string         `yaml:"base_url"`
 	OnUnknown     string         `yaml:"on_unknown"`
 	Concurrency   int            `yaml:"concurrency"`
+	Rate          Rate           `yaml:"rate"`           // of submissions, by all workers together
+	MaxInFlight   int            `yaml:"max_in_flight"`  // likewise; 0: no limit
 	SubmitTimeout time.Duration  `yaml:"submit_timeout"` // 0: the worker's
 	Models        []Model        `yaml:"models"`
 	Options       map[string]any `yaml:"options"`

@@ -77,6 +77,8 @@ func convert(from, to reflect.Value) (any, error) {
 		return convertDuration(value)
 	case Size:
 		return convertSize(value)
+	case Rate:
+		return convertRate(value)
 	}
 	switch to.Kind() {
 	case reflect.Int:

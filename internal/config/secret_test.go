@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
@@ -56,4 +57,34 @@ func TestSize(t *testing.T) {
 		require.Error(t, err, text)
 	}
 	require.Equal(t, "32MiB", (32 * config.Mebibyte).String())
+}
+
+func TestRate(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]struct {
+		requests int
+		per      time.Duration
+	}{
+		"10/s": {10, time.Second}, "600/m": {600, time.Minute}, "5000 / h": {5000, time.Hour}, "100/10s": {100, 10 * time.Second},
+		"0": {}, "": {},
+	} {
+		rate, err := config.ParseRate(text)
+		require.NoError(t, err, text)
+		requests, per := rate.Limit()
+		require.Equal(t, want.requests, requests, text)
+		require.Equal(t, want.per, per, text)
+	}
+	for _, text := range []string{"10", "s", "/s", "0/s", "-1/s", "10/", "10/x", "10/1ms", "1/48h", "1e9/s", "200000/s"} {
+		_, err := config.ParseRate(text)
+		require.Error(t, err, text)
+	}
+	c, err := load(t, "providers: [{name: a, rate: 10/s, max_in_flight: 20}, {name: b, rate: 0}]", nil)
+	require.NoError(t, err)
+	require.Equal(t, config.Rate("10/s"), c.Providers[0].Rate)
+	require.Equal(t, 20, c.Providers[0].MaxInFlight)
+	require.Empty(t, c.Providers[1].Rate)
+	_, err = load(t, "providers: [{name: a, rate: fast, max_in_flight: -1}]", nil)
+	require.ErrorContains(t, err, "providers[0].rate: must be requests per interval")
+	_, err = load(t, "providers: [{name: a, max_in_flight: -1}]", nil)
+	require.ErrorContains(t, err, "providers[0].max_in_flight: must not be negative")
 }

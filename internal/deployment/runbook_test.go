@@ -41,6 +41,7 @@ func scrape(t *testing.T) map[string][]string {
 	observer.StageTook("queue", job, time.Second)
 	observer.Repaired("lost_task", job)
 	observer.PutBack("unknown_provider")
+	observer.PutOff("sketch")
 	observer.Delivered(job, http.StatusOK, nil)
 	observer.Alert("p", &tasks.Failure{Class: classify.Quota})
 	observer.Failed("reconcile", "", errors.New("x"))

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/easel-jobs/easel/pkg/orchestrator"
+	"github.com/easel-jobs/easel/pkg/providers"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
@@ -65,19 +66,24 @@ func (s *Store) checkDurability(ctx context.Context) error {
 }
 
 // SaveIntent is [Store.Save] for the record that announces a paid call: it
-// returns once the write is as durable as the configuration demands.
+// returns once the write is as durable as the configuration demands. The same
+// script looks whether the provider may be called, see [saveScript].
 //
 // When the write is not confirmed in time the error is
 // [orchestrator.ErrUnavailable] although the record was written: job.Version
 // says so, and the call must not be made.
-func (s *Store) SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte) (*tasks.Job, error) {
-	local, replicas := s.durability.confirmations()
-	if local == 0 {
-		return s.Save(ctx, job, bodies)
-	}
-	write, err := s.newWrite(job, bodies)
+func (s *Store) SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte, limits providers.Limits) (*tasks.Job, error) {
+	write, err := s.newWrite(job, bodies, job.ProviderID, limits)
 	if err != nil {
 		return nil, err
+	}
+	local, replicas := s.durability.confirmations()
+	if local == 0 {
+		reply, err := s.run(ctx, "save intent", saveScript, write.keys, write.args...)
+		if err != nil {
+			return nil, err
+		}
+		return write.settle(job, reply)
 	}
 	sent := time.Now()
 	raw, confirmed, err := s.saveAndConfirm(ctx, write, local, replicas)

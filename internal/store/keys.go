@@ -21,6 +21,7 @@ const (
 	//	idem  idempotency key in Redis, may be empty
 	//	ops   the last operation ids  tomb  set once the job is being purged
 	//	body:<version>                an event body kept for its delivery
+	//	held  places at providers: "provider|submission|until " for each
 	keyJob = "easel:job:"
 
 	// keyUpload + id is the record of an uploaded file, JSON of tasks.Upload.
@@ -34,6 +35,22 @@ const (
 	keyCounts = "easel:counts"
 	// keyHealth is a hash of how the providers fare.
 	keyHealth = "easel:health"
+	// keyGate + provider is a hash that every paid call passes: paused, since
+	// when; until, the time until which the provider has asked us to stay away.
+	keyGate = "easel:gate:"
+	// keyPlaces + provider scores "job:submission" for every submission that
+	// the provider is working on, or may be, by the time at which it surely is
+	// not any more.
+	keyPlaces = "easel:places:"
+	// keyLine + provider scores the jobs that wait for their turn by when they
+	// came.
+	keyLine = "easel:line:"
+	// keyTurns + provider scores the jobs that were given a turn by its
+	// microsecond. A turn that is not taken lapses.
+	keyTurns = "easel:turns:"
+	// keySlots + provider scores the turns of the last interval of a rate, and
+	// those to come, by their microsecond; one that was taken by when it was.
+	keySlots = "easel:slots:"
 	// keySchema is the version of this layout.
 	keySchema = "easel:schema"
 	// keyTide is the latest time that the data is known to have reached.

@@ -21,13 +21,14 @@ const purgeGrace = time.Minute
 // It answers ok, conflict or missing.
 var tombstoneScript = newScript(`
 local id = ARGV[2]
-local job = redis.call('HMGET', KEYS[1], 'v', 'ops', 'tomb')
+local job = redis.call('HMGET', KEYS[1], 'v', 'ops', 'tomb', 'held')
 if not job[1] then return {'missing', now} end
 if applied(job[2], ARGV[1]) then return {'ok', now} end
 if job[3] then return {'missing', now} end
 if job[1] ~= ARGV[3] then return {'conflict', now} end
 even_when_full(KEYS[2])
 redis.call('HSET', KEYS[1], 'tomb', at(now), 'ops', remember(job[2], ARGV[1]))
+hold(id, job[4], '')
 redis.call('ZREM', KEYS[2], id)
 redis.call('ZADD', KEYS[3], at(now + ARGV[4]), id)
 redis.call('PUBLISH', CHANNEL_EVENTS, id .. ' ' .. job[1] .. ' purged')

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/easel-jobs/easel/pkg/orchestrator"
+	"github.com/easel-jobs/easel/pkg/providers"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
@@ -16,17 +18,25 @@ import (
 //	KEYS  1 job  2 open  3 purge  4 counts
 //	ARGV  1 operation  2 id  3 expected version  4 new version  5 schema
 //	      6 record  7 lane  8 state  9 status  10 provider
-//	      11 touch or empty  12 purge time or empty
-//	      13… event bodies: "keep", field, body or "drop", field, ""
+//	      11 touch or empty  12 purge time or empty  13 places held
+//	      14 provider that is to be called, or empty
+//	      15 for how long a turn may be taken, in microseconds; empty: no turn is needed
+//	      16 requests of the rate, or 0  17 its interval in microseconds
+//	      18 how much of the interval is a margin
+//	      19… event bodies: "keep", field, body or "drop", field, ""
 //
-// It answers ok; conflict, schema, record, request; missing; or held, when it is
-// an intent, which leaves a queued job at its step, and paid submits are held.
+// It answers ok; conflict, schema, record, request; missing; held, when it is
+// an intent, which leaves a queued job at its step, and paid submits are held; or
+// closed, when the provider must not be called: it is paused, has asked us to
+// stay away, or the job has no turn. The record is not written then. A turn that
+// is taken is gone, and the place that the intent holds stands in its stead; one
+// that comes too close to what was taken late is moved.
 //
 // A repeated operation writes its own trace once more: whoever waits for the
 // append-only file on this connection needs a write on it to wait for.
 var saveScript = newScript(`
 local id = ARGV[2]
-local job = redis.call('HMGET', KEYS[1], 'v', 'ops', 'tomb', 't', 'st', 'ss')
+local job = redis.call('HMGET', KEYS[1], 'v', 'ops', 'tomb', 't', 'st', 'ss', 'held')
 if not job[1] or job[3] then return {'missing', now} end
 if applied(job[2], ARGV[1]) then
 	redis.call('HSET', KEYS[1], 'ops', job[2])
@@ -39,10 +49,35 @@ end
 if job[5] == 'queued' and ARGV[8] == 'submitting' and redis.call('HGET', KEYS[1], 'lane') == ARGV[7]
 	and redis.call('EXISTS', KEY_HOLD) == 1 then return {'held', now} end
 even_when_full(KEYS[2])
+if ARGV[14] ~= '' then
+	local gate = redis.call('HMGET', KEY_GATE .. ARGV[14], 'paused', 'until')
+	if gate[1] or (gate[2] and tonumber(gate[2]) > now) then return {'closed', now} end
+	if ARGV[15] ~= '' then
+		local turn = tonumber(redis.call('ZSCORE', KEY_TURNS .. ARGV[14], id) or math.huge)
+		if micros < turn or micros > turn + ARGV[15] then return {'closed', now} end
+		if ARGV[16] ~= '0' then
+			local slots, own = KEY_SLOTS .. ARGV[14], id .. ':' .. at(turn)
+			local moment = math.max(turn, micros - ARGV[18])
+			redis.call('ZREM', slots, own)
+			local oldest = redis.call('ZREVRANGEBYSCORE', slots, at(micros), '-inf', 'WITHSCORES', 'LIMIT', ARGV[16] - 1, 1)[2]
+			if oldest then moment = math.max(moment, tonumber(oldest) + ARGV[17]) end
+			redis.call('ZADD', slots, at(moment), id .. ':' .. at(moment))
+			if moment > micros then
+				redis.call('ZADD', KEY_TURNS .. ARGV[14], at(moment), id)
+				return {'closed', now}
+			end
+		end
+	end
+	redis.call('ZREM', KEY_TURNS .. ARGV[14], id)
+end
 redis.call('HSET', KEYS[1],
 	'v', ARGV[4], 'sv', ARGV[5], 'rec', ARGV[6], 'lane', ARGV[7],
 	'st', ARGV[8], 'ss', ARGV[9], 'pr', ARGV[10], 'ops', remember(job[2], ARGV[1]))
-for i = 13, #ARGV, 3 do
+if (job[7] or '') ~= ARGV[13] then
+	hold(id, job[7], ARGV[13])
+	redis.call('HSET', KEYS[1], 'held', ARGV[13])
+end
+for i = 19, #ARGV, 3 do
 	if ARGV[i] == 'keep' then
 		redis.call('HSET', KEYS[1], ARGV[i + 1], ARGV[i + 2])
 	else
@@ -70,7 +105,7 @@ return {'ok', now}
 // written: a second Save of the same job then answers a conflict whose record
 // is the one of the first.
 func (s *Store) Save(ctx context.Context, job *tasks.Job, bodies map[int64][]byte) (*tasks.Job, error) {
-	write, err := s.newWrite(job, bodies)
+	write, err := s.newWrite(job, bodies, "", providers.Limits{})
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +124,7 @@ type write struct {
 	args    []any
 }
 
-func (s *Store) newWrite(job *tasks.Job, bodies map[int64][]byte) (write, error) {
+func (s *Store) newWrite(job *tasks.Job, bodies map[int64][]byte, called string, limits providers.Limits) (write, error) {
 	w := write{version: job.Version + 1, at: s.Now().Truncate(time.Millisecond)}
 	written := *job
 	written.Version, written.UpdatedAt = w.version, w.at
@@ -101,8 +136,9 @@ func (s *Store) newWrite(job *tasks.Job, bodies map[int64][]byte) (write, error)
 	w.args = []any{
 		newOperation(), job.ID, job.Version, w.version, tasks.Schema,
 		record, lane(job.Kind, job.Step, job.Gen), string(job.State), string(job.State.Status()), job.ProviderID,
-		score(job.Touch), score(job.PurgeAt),
+		score(job.Touch), score(job.PurgeAt), held(job.Places), called,
 	}
+	w.args = append(w.args, turnArguments(limits)...)
 	for _, version := range slices.Sorted(maps.Keys(bodies)) {
 		verb := "keep"
 		if bodies[version] == nil {
@@ -128,7 +164,18 @@ func (w write) settle(job *tasks.Job, reply answer) (*tasks.Job, error) {
 		return fresh, fmt.Errorf("save job %s: %w", job.ID, orchestrator.ErrConflict)
 	case answerHeld:
 		return nil, fmt.Errorf("save job %s: %w", job.ID, orchestrator.ErrSubmitsHeld)
+	case answerClosed:
+		return nil, fmt.Errorf("save job %s: %w", job.ID, orchestrator.ErrClosed)
 	default:
 		return nil, fmt.Errorf("save job %s: %w", job.ID, orchestrator.ErrNotFound)
 	}
+}
+
+// held writes the places that a job holds, as the scripts read them.
+func held(places []tasks.Place) string {
+	var b strings.Builder
+	for _, p := range places {
+		fmt.Fprintf(&b, "%s|%d|%d ", p.ProviderID, p.Submission, p.Until.UnixMilli())
+	}
+	return b.String()
 }

@@ -20,6 +20,8 @@ const prelude = `
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
+local micros = clock[1] * 1000000 + clock[2]
+
 -- at writes a time so that no digit is lost.
 local function at(millis) return string.format('%.0f', millis) end
 
@@ -49,6 +51,18 @@ local function count(counts, state, change)
 	end
 end
 
+-- hold gives back the places that a job held before, and takes those that it
+-- holds now.
+local function hold(id, before, after)
+	if before == after then return end
+	for provider, number in string.gmatch(before or '', '(%S+)|(%d+)|%d+') do
+		redis.call('ZREM', KEY_PLACES .. provider, id .. ':' .. number)
+	end
+	for provider, number, till in string.gmatch(after, '(%S+)|(%d+)|(%d+)') do
+		redis.call('ZADD', KEY_PLACES .. provider, till, id .. ':' .. number)
+	end
+end
+
 -- even_when_full is a write without effect that Redis allows when its memory
 -- is full. After it, the script's other writes are allowed too.
 local function even_when_full(index) redis.call('ZREM', index, '') end
@@ -61,6 +75,9 @@ const (
 	answerConflict = "conflict" // the record has another version
 	answerHeld     = "held"     // paid submits are held
 	answerMissing  = "missing"  // there is no record, or it has a tombstone
+	answerClosed   = "closed"   // the provider must not be called now
+	answerTurn     = "turn"     // a turn at the provider, and when
+	answerLine     = "line"     // a place in the line before the provider
 )
 
 // names are what the scripts call the keys that they find by themselves.
@@ -69,6 +86,11 @@ var names = strings.NewReplacer(
 	"KEY_JOBS", "'"+keyJobs+"'",
 	"KEY_JOB", "'"+keyJob+"'",
 	"KEY_UPLOAD", "'"+keyUpload+"'",
+	"KEY_GATE", "'"+keyGate+"'",
+	"KEY_PLACES", "'"+keyPlaces+"'",
+	"KEY_LINE", "'"+keyLine+"'",
+	"KEY_TURNS", "'"+keyTurns+"'",
+	"KEY_SLOTS", "'"+keySlots+"'",
 	"CHANNEL_EVENTS", "'"+channelEvents+"'",
 	"KEY_HOLD", "'"+keyHold+"'",
 	"KEY_TIDE", "'"+keyTide+"'",
@@ -103,6 +125,7 @@ func (s *Store) loadScripts(ctx context.Context) error {
 			createScript, claimScript, saveScript, touchScript, takeScript,
 			tombstoneScript, purgeScript, listScript,
 			uploadScript, removeUploadScript,
+			turnScript, callScript, gateScript, releaseScript,
 		} {
 			pipe.ScriptLoad(ctx, script.source)
 		}

@@ -82,6 +82,12 @@ var suite = []struct {
 	{"the secret is made once", secretMadeOnce},
 	{"uploads live until they are purged", uploadsLive},
 	{"the holder of an idempotency key is named", keyHolder},
+	{"a rate is kept over all processes", rateKept},
+	{"turns that are not taken lapse", turnsLapse},
+	{"places in flight are those of the records", placesFollowRecords},
+	{"the line moves in the order of coming", lineInOrder},
+	{"a closed gate lets no paid call through", gatesClose},
+	{"places that nobody holds are given back", placesGivenBack},
 	{"indexes and counters equal reality", randomWalk},
 }
 

@@ -23,6 +23,7 @@ type Metrics struct {
 	alerts        *prometheus.CounterVec
 	repairs       *prometheus.CounterVec
 	putBack       *prometheus.CounterVec
+	putOff        *prometheus.CounterVec
 	deliveries    *prometheus.CounterVec
 	errors        *prometheus.CounterVec
 	redisErrors   prometheus.Counter
@@ -52,6 +53,7 @@ func NewMetrics(version string) *Metrics {
 		alerts:        counter("alerts_total", "Failures that an operator must end: a key is refused, money is out.", "provider", "class"),
 		repairs:       counter("repairs_total", "What the reconciler has mended.", "what"),
 		putBack:       counter("tasks_put_back_total", "Tasks that this worker gave back, because it cannot handle them.", "reason"),
+		putOff:        counter("submits_put_off_total", "Submissions that found no room at their provider and were put off until their turn.", "provider"),
 		deliveries:    counter("webhook_deliveries_total", "Tries of webhooks to callers, by how the receiver answered; none when it was not reached.", "status"),
 		errors:        counter("errors_total", "Errors that ended where they were logged.", "doing"),
 		redisErrors: prometheus.NewCounter(prometheus.CounterOpts{
@@ -65,7 +67,7 @@ func NewMetrics(version string) *Metrics {
 		}),
 	}
 	m.registry.MustRegister(
-		m.jobsAccepted, m.jobsRested, m.stages, m.providerCalls, m.providerTimes, m.alerts, m.repairs, m.putBack,
+		m.jobsAccepted, m.jobsRested, m.stages, m.providerCalls, m.providerTimes, m.alerts, m.repairs, m.putBack, m.putOff,
 		m.deliveries, m.errors, m.redisErrors, m.scrapeErrors, m.httpRequests, m.httpTimes, m.httpInFlight,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		buildInfo(version),

@@ -78,6 +78,9 @@ func (o *Observer) PutBack(reason string) {
 	o.log.Debug("task put back", zap.String("reason", reason))
 }
 
+// PutOff implements [orchestrator.Observer].
+func (o *Observer) PutOff(provider string) { o.metrics.putOff.WithLabelValues(provider).Inc() }
+
 // Delivered implements [orchestrator.Observer].
 func (o *Observer) Delivered(job *tasks.Job, status int, err error) {
 	o.metrics.deliveries.WithLabelValues(statusClass(status)).Inc()

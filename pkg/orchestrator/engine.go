@@ -148,6 +148,7 @@ func DefaultLimits() Limits {
 type Engine struct {
 	Config
 	room    *room
+	line    *line
 	tending *tending
 	reports reports
 	fetches chan struct{} // one place for each file that is fetched at the door
@@ -184,7 +185,10 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Links == nil {
 		cfg.Links = tasks.RelativeLinks{}
 	}
-	return &Engine{Config: cfg, room: newRoom(), tending: newTending(), suspects: map[string]suspect{}, fetches: make(chan struct{}, max(cfg.Limits.Sources, 1))}, nil
+	return &Engine{
+		Config: cfg, room: newRoom(), line: newLine(), tending: newTending(), suspects: map[string]suspect{},
+		fetches: make(chan struct{}, max(cfg.Limits.Sources, 1)),
+	}, nil
 }
 
 // errUnchanged is what a move answers that found nothing to change.
@@ -220,6 +224,7 @@ func (e *Engine) save(ctx context.Context, job *tasks.Job, apply move, save save
 		switch {
 		case err == nil:
 			e.observe(job, next)
+			e.freed(job, next)
 			return next, nil
 		case errors.Is(err, ErrConflict) && fresh != nil:
 			job = fresh
@@ -263,6 +268,7 @@ func (e *Engine) complete(before, after *tasks.Job, now time.Time) (map[int64][]
 		after.Touch = touch
 	}
 	after.PurgeAt = e.purgeAt(after)
+	after.Places = e.places(after)
 	return bodies, nil
 }
 

@@ -24,6 +24,9 @@ type Observer interface {
 	// PutBack is called when a task was given back because this release or
 	// this worker cannot handle it.
 	PutBack(reason string)
+	// PutOff is called when a job finds no room at its provider and waits for
+	// its turn.
+	PutOff(provider string)
 	// Delivered is called after every try of a webhook.
 	Delivered(job *tasks.Job, status int, err error)
 	// Alert is called when an operator must act: a key is refused, money is out.
@@ -52,6 +55,9 @@ func (Unobserved) Repaired(string, *tasks.Job) {}
 
 // PutBack implements [Observer].
 func (Unobserved) PutBack(string) {}
+
+// PutOff implements [Observer].
+func (Unobserved) PutOff(string) {}
 
 // Delivered implements [Observer].
 func (Unobserved) Delivered(*tasks.Job, int, error) {}

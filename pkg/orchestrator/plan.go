@@ -38,7 +38,7 @@ func advance(job *tasks.Job, kind tasks.Kind, due time.Time) {
 	job.Gen = 0
 	job.Kind = kind
 	job.Due = due
-	job.Waits = 0
+	job.Waits, job.InLine = 0, false
 }
 
 // replan raises the step to whatever the record now calls for.

@@ -18,6 +18,9 @@ var (
 	// ErrSubmitsHeld says that Redis was restored from a backup: nothing may be
 	// bought before it is known what was bought since.
 	ErrSubmitsHeld = errors.New("paid submits are held until easel doctor --after-restore has run")
+	// ErrClosed says that a provider must not be called now: it is paused, has
+	// asked us to stay away, or it is not the job's turn.
+	ErrClosed = errors.New("provider must not be called now")
 	// ErrUnavailable wraps every failure of Redis itself.
 	ErrUnavailable = errors.New("store is unavailable")
 )
@@ -56,8 +59,35 @@ type Store interface {
 	Save(ctx context.Context, job *tasks.Job, bodies map[int64][]byte) (*tasks.Job, error)
 
 	// SaveIntent is Save for the intent of a paid call: it returns only once the
-	// intent is as durable as the store is configured to make it.
-	SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte) (*tasks.Job, error)
+	// intent is as durable as the store is configured to make it. In the same
+	// script it looks at the gate of job.ProviderID: ErrClosed, and nothing is
+	// written, when that is paused or asked to be left alone, or when it has
+	// limits and the job's turn is not now.
+	SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte, limits providers.Limits) (*tasks.Job, error)
+
+	// TakeTurn gives a job that waits for job.ProviderID its turn there, if that
+	// comes in a moment, and otherwise a place in the line. Limits hold over
+	// all processes. A job that has a turn is told of it again; one that is
+	// not taken lapses, and its job stands at the head of the line.
+	TakeTurn(ctx context.Context, job *tasks.Job, limits providers.Limits) (Turn, error)
+	// CallUp gives turns to those at the head of the providers' lines, and
+	// returns their ids. Waiting says that some stand in line still.
+	CallUp(ctx context.Context, limits map[string]providers.Limits) (called []string, waiting bool, err error)
+
+	// Pause closes a provider's gate to paid calls until it is resumed.
+	Pause(ctx context.Context, provider string) error
+	// Resume opens the gate again.
+	Resume(ctx context.Context, provider string) error
+	// StayAway closes the gate for a while: the provider has asked for it.
+	StayAway(ctx context.Context, provider string, wait time.Duration) error
+	// Gates returns what is at the gates of the named providers.
+	Gates(ctx context.Context, names []string) (map[string]Gate, error)
+
+	// SomePlaces returns up to n places that are taken at a provider, at random.
+	SomePlaces(ctx context.Context, provider string, n int) ([]HeldPlace, error)
+	// GiveBack gives a place back that no job holds, if the job's record is
+	// still the one of that version; 0: there is none.
+	GiveBack(ctx context.Context, provider string, place HeldPlace, version int64) error
 
 	// Body returns an event body that Save kept.
 	Body(ctx context.Context, id string, version int64) ([]byte, error)
@@ -118,6 +148,28 @@ type Uploads interface {
 // ErrNoUpload is what [Uploads] and the engine answer when there is no such
 // file, or it is somebody else's, or has expired.
 var ErrNoUpload = errors.New("file not found")
+
+// Turn is when a job may be submitted, or where it stands in line.
+type Turn struct {
+	Given  bool
+	At     time.Time // of a given turn
+	Before int       // how many stand before it in line
+	Paused bool      // the line does not move
+}
+
+// Gate is what is at a provider's gate.
+type Gate struct {
+	PausedSince time.Time // zero: it is not paused
+	Until       time.Time // the provider asked to be left alone until then
+	Waiting     int       // jobs in line
+	InFlight    int       // submissions that it has, or may have
+}
+
+// HeldPlace is a place that a submission takes up at a provider.
+type HeldPlace struct {
+	JobID      string
+	Submission int
+}
 
 // Created is the outcome of one record of [Store.Create].
 type Created struct {

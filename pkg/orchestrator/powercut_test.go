@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/easel-jobs/easel/pkg/providers"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
@@ -22,6 +23,7 @@ func TestPowerCut(t *testing.T) {
 		script []reply
 		finds  bool
 	}{
+		"asked to stay away":         {[]reply{throttle, pending, finished}, true},
 		"asynchronous, can be asked": {[]reply{pending, pending, finished}, true},
 		"asynchronous, cannot":       {[]reply{pending, pending, finished}, false},
 		"synchronous, can be asked":  {[]reply{atOnce}, true},
@@ -32,18 +34,22 @@ func TestPowerCut(t *testing.T) {
 		"generation fails once":      {[]reply{pending, broken, pending, finished}, true},
 	}
 	for name, journey := range journeys {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			calls := cut(t, journey.script, journey.finds, 0, false)
-			require.Greater(t, calls, 8, "a journey makes some calls")
-			for at := 1; at <= calls; at++ {
-				for _, late := range []bool{false, true} {
-					t.Run(fmt.Sprintf("call %d late %v", at, late), func(t *testing.T) {
-						cut(t, journey.script, journey.finds, at, late)
-					})
+		for kind, limits := range map[string]providers.Limits{
+			"": {}, ", limited": {Rate: providers.Rate{Requests: 1, Per: 2 * time.Second}, MaxInFlight: 1},
+		} {
+			t.Run(name+kind, func(t *testing.T) {
+				t.Parallel()
+				calls := cut(t, journey.script, journey.finds, limits, 0, false)
+				require.Greater(t, calls, 8, "a journey makes some calls")
+				for at := 1; at <= calls; at++ {
+					for _, late := range []bool{false, true} {
+						t.Run(fmt.Sprintf("call %d late %v", at, late), func(t *testing.T) {
+							cut(t, journey.script, journey.finds, limits, at, late)
+						})
+					}
 				}
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -213,9 +219,9 @@ func TestIntentThatWasNotConfirmed(t *testing.T) {
 	require.Zero(t, done.Spent)
 }
 
-func cut(t *testing.T, script []reply, finds bool, at int, late bool) (calls int) {
+func cut(t *testing.T, script []reply, finds bool, limits providers.Limits, at int, late bool) (calls int) {
 	w := newWorld(t, script...)
-	w.provider.finds = finds
+	w.provider.finds, w.limits = finds, limits
 	w.open()
 	w.cutAt, w.cutLate = at, late
 	d := draft()
@@ -238,5 +244,22 @@ func cut(t *testing.T, script []reply, finds bool, at int, late bool) (calls int
 	}
 	require.NotEmpty(t, w.notifier.received, "a rest goes untold")
 	require.Empty(t, job.Kind)
-	return w.calls
+	calls = w.calls
+	w.requireRoom(t, job)
+	return calls
+}
+
+// requireRoom sees to it that what happened has left no place taken, but that of
+// a submission that may still be under way, and that the next job comes through.
+func (w *world) requireRoom(t *testing.T, job *tasks.Job) {
+	if job.State == tasks.Unresolved {
+		require.Len(t, job.Places, 1, "what the provider may be working on takes a place")
+		require.Equal(t, 1, w.store.lines.held("lumen"))
+		w.now = later(w.now, job.Places[0].Until)
+		return
+	}
+	require.Zero(t, w.store.lines.held("lumen"))
+	next := w.accept(Entry{Draft: draft()})
+	require.Equal(t, tasks.Completed, w.run(next.ID).State)
+	require.Zero(t, w.store.lines.held("lumen"))
 }

@@ -18,6 +18,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	loops.Go(func() { e.heartbeat(ctx) })
 	loops.Go(func() { e.reconcile(ctx) })
+	loops.Go(func() { e.moveLines(ctx) })
 	loops.Wait()
 	return nil
 }
@@ -29,6 +30,9 @@ func (e *Engine) reconcile(ctx context.Context) {
 		found := e.pass(ctx)
 		if (e.Retention.Jobs > 0 || e.Retention.Artifacts > 0) && round%10 == 0 {
 			e.purge(ctx)
+		}
+		if round%30 == 0 {
+			e.checkPlaces(ctx)
 		}
 		if found < e.Timings.ReconcileBatch && !e.rest(ctx) {
 			return
@@ -166,7 +170,7 @@ func (e *Engine) lookAtMainLane(ctx context.Context, job *tasks.Job, untended bo
 	if job.Kind == "" {
 		return e.lookAtRest(ctx, job)
 	}
-	if later(job.Due, now) != now {
+	if later(job.Due, now) != now && !job.InLine {
 		return nil // a side lane made it overdue
 	}
 	state, err := e.Queue.State(ctx, job.MainTask(0))

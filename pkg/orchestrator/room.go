@@ -7,8 +7,8 @@ import (
 )
 
 // room counts the paid calls that this worker has under way at each provider,
-// so that a hanging provider cannot take every submit slot, and remembers for
-// how long a provider has asked us to stay away.
+// so that a hanging provider cannot take every submit slot. What all workers
+// together may ask of a provider is the store's to count, see turn.go.
 //
 // Who finds no place waits a moment, if few are waiting already, and is
 // otherwise given a time to come back at: its place in a line that moves as
@@ -24,7 +24,6 @@ type room struct {
 type gate struct {
 	taken   int
 	waiting int
-	until   time.Time     // the provider has asked us to stay away
 	line    time.Time     // when the last in line was told to come back
 	again   time.Time     // likewise, of those who had waited before
 	well    int           // submissions taken since the provider asked for less
@@ -60,13 +59,12 @@ func (r *room) enter(ctx context.Context, provider string, places int, returned 
 	for {
 		r.mu.Lock()
 		g, now := r.gate(provider), clock()
-		closed := g.until.After(now)
-		if !closed && (places <= 0 || g.taken < places) {
+		if places <= 0 || g.taken < places {
 			g.taken++
 			r.mu.Unlock()
 			return r.leaver(g), 0, true
 		}
-		if closed || g.waiting >= max(1, places/4) {
+		if g.waiting >= max(1, places/4) {
 			wait = g.comeBackIn(max(places, 1), returned, now)
 			r.mu.Unlock()
 			return nil, wait, false
@@ -95,17 +93,16 @@ func (r *room) enter(ctx context.Context, provider string, places int, returned 
 
 // comeBackIn gives out the next place in line.
 func (g *gate) comeBackIn(places int, returned bool, now time.Time) time.Duration {
-	open := later(g.until, now)
 	if returned {
-		g.again = later(g.again, open.Add(returnsAfter)).Add(g.took / time.Duration(places))
-		if g.again.Sub(open) > longestLine {
-			g.again = open.Add(longestLine)
+		g.again = later(g.again, now.Add(returnsAfter)).Add(g.took / time.Duration(places))
+		if g.again.Sub(now) > longestLine {
+			g.again = now.Add(longestLine)
 		}
 		return g.again.Sub(now)
 	}
-	g.line = later(g.line, open).Add(g.took / time.Duration(places))
-	if g.line.Sub(open) > longestLine {
-		g.line = open.Add(longestLine)
+	g.line = later(g.line, now).Add(g.took / time.Duration(places))
+	if g.line.Sub(now) > longestLine {
+		g.line = now.Add(longestLine)
 	}
 	return g.line.Sub(now)
 }
@@ -129,16 +126,15 @@ func (r *room) leaver(g *gate) func() {
 // asked for less, for the next such answer to concern its own job only.
 const isolated = 3
 
-// stayAway keeps everybody out until the time that the provider named. A single
-// refusal among submissions that are taken shuts nobody else out.
-func (r *room) stayAway(provider string, until time.Time) {
+// refusedOne notes that a provider asked for less, and reports whether that was
+// a single refusal among submissions that are taken.
+func (r *room) refusedOne(provider string) (stray bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	g := r.gate(provider)
-	if g.well < isolated {
-		g.until = later(g.until, until)
-	}
+	stray = g.well >= isolated
 	g.well = 0
+	return stray
 }
 
 // took notes that the provider took a submission.

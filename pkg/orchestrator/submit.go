@@ -30,10 +30,12 @@ func (e *Engine) submit(ctx context.Context, job *tasks.Job) Outcome {
 		return e.verdict(job, job.Step)
 	case !now.Before(job.Deadline):
 		return e.expire(ctx, job)
+	case job.InLine:
+		// Called up: what is due is only when it would look by itself.
 	case job.Due.After(now.Add(early)) && lastFailure(job) != nil:
 		return e.waiting(job)
 	case job.Due.After(now.Add(early)):
-		return e.comeBack(ctx, job, job.Due.Sub(now))
+		return e.comeBack(ctx, job, job.Due.Sub(now), false)
 	}
 	entry, ok := e.Registry.Get(job.ProviderID)
 	if !ok {
@@ -43,17 +45,12 @@ func (e *Engine) submit(ctx context.Context, job *tasks.Job) Outcome {
 	if !job.RestoredAt.IsZero() {
 		return e.doubt(ctx, job)
 	}
-	leave, wait, ok := e.room.enter(ctx, entry.Name, entry.Concurrency, job.Waits > 0, e.Store.Now)
-	if !ok {
-		return e.comeBack(ctx, job, wait)
-	}
-	defer leave()
-	return e.hand(ctx, job, entry)
+	return e.takeTurn(ctx, job, entry)
 }
 
 // comeBack puts the job's submit off as a delayed task of its own: waiting for
 // room is nobody's failure.
-func (e *Engine) comeBack(ctx context.Context, job *tasks.Job, delay time.Duration) Outcome {
+func (e *Engine) comeBack(ctx context.Context, job *tasks.Job, delay time.Duration, inLine bool) Outcome {
 	after, err := e.change(ctx, job, func(next *tasks.Job, now time.Time) error {
 		if next.Step != job.Step || next.State != tasks.Queued {
 			return errUnchanged
@@ -63,12 +60,15 @@ func (e *Engine) comeBack(ctx context.Context, job *tasks.Job, delay time.Durati
 		}
 		waits := next.Waits + 1
 		advance(next, tasks.KindSubmit, now.Add(spread(delay, next.ID, waits)))
-		next.Waits = waits
+		next.Waits, next.InLine = waits, inLine
 		next.Progress.Message = "waiting for room at " + next.ProviderID
 		return nil
 	})
 	if err != nil {
 		return Retry(err, 2*time.Second)
+	}
+	if after.Waits > 0 {
+		e.Observer.PutOff(after.ProviderID)
 	}
 	return e.conclude(ctx, job, after)
 }
@@ -79,10 +79,13 @@ func (e *Engine) comeBack(ctx context.Context, job *tasks.Job, delay time.Durati
 // was paused in between finds it over and does not call. From the intent on,
 // neither a lost lease nor a shutdown cuts it short: either would turn an answer
 // into an unknown outcome.
-func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry) Outcome {
+//
+// It reports that the gate is not open when the provider must not be called
+// now; then nothing has happened.
+func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry) (outcome Outcome, open bool) {
 	files, err := e.inputFiles(ctx, job)
 	if err != nil {
-		return Retry(fmt.Errorf("read input files: %w", err), 5*time.Second)
+		return Retry(fmt.Errorf("read input files: %w", err), 5*time.Second), true
 	}
 	timeout := e.Timings.SubmitTimeout
 	if entry.SubmitTimeout > 0 {
@@ -102,20 +105,25 @@ func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry
 		number = e.intend(next, deadline, now)
 		next.Touch = now.Add(e.Timings.Lease)
 		return next.Move(tasks.EventStart, tasks.Submitting)
-	}, e.Store.SaveIntent)
-	if errors.Is(err, ErrSubmitsHeld) {
+	}, func(ctx context.Context, next *tasks.Job, bodies map[int64][]byte) (*tasks.Job, error) {
+		return e.Store.SaveIntent(ctx, next, bodies, entry.Limits)
+	})
+	switch {
+	case errors.Is(err, ErrSubmitsHeld):
 		e.Observer.PutBack("submits_held")
-		return Retry(err, heldDelay)
+		return Retry(err, heldDelay), true
+	case errors.Is(err, ErrClosed):
+		return Outcome{}, false
 	}
 	if err != nil {
 		e.neverSent(ctx, job.ID, number, deadline)
-		return Retry(err, 2*time.Second)
+		return Retry(err, 2*time.Second), true
 	}
 	if number == 0 || after.Step != job.Step {
-		return e.passed(ctx, after, job.MainTask(0))
+		return e.passed(ctx, after, job.MainTask(0)), true
 	}
 	e.Observer.StageTook("queue", after, after.UpdatedAt.Sub(queuedAt))
-	return e.call(ctx, callCtx, after, number, entry, files)
+	return e.call(ctx, callCtx, after, number, entry, files), true
 }
 
 // neverSent takes back an intent whose writing was not confirmed, if it was
@@ -164,7 +172,7 @@ func (e *Engine) intend(job *tasks.Job, deadline, now time.Time) int {
 		job.StartedAt = now
 	}
 	job.Progress = tasks.Progress{Stage: tasks.StageInitializing, Message: "submitting to " + job.ProviderID}
-	job.Waits = 0
+	job.Waits, job.InLine = 0, false
 	return job.LastSubmission
 }
 
@@ -259,7 +267,7 @@ func (e *Engine) refused(ctx context.Context, job *tasks.Job, number int, entry 
 	case errors.Is(err, providers.ErrNotCalled):
 		return e.record(ctx, job, e.notCalled(number))
 	case info.Class == classify.RateLimit:
-		e.room.stayAway(entry.Name, e.Store.Now().Add(max(info.RetryAfter, leastStay)))
+		e.stayAway(ctx, entry.Name, info.RetryAfter)
 	}
 	return e.record(ctx, job, e.rejected(number, failure, info.RetryAfter))
 }

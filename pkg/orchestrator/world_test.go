@@ -37,7 +37,8 @@ type world struct {
 	steps   []tasks.Kind   // of tasks that were handled
 	paid    map[string]int // accepted submissions by client id
 
-	resubmit bool            // on_unknown of the provider
+	resubmit bool // on_unknown of the provider
+	limits   providers.Limits
 	changes  []func(*Config) // of every engine that is opened
 
 	// meddle, if set, runs before each effect: what another process does in
@@ -121,7 +122,7 @@ func newWorld(t tester, script ...reply) *world {
 func (w *world) open(change ...func(*Config)) {
 	w.changes = append(w.changes, change...)
 	registry, err := providers.NewRegistry([]providers.Entry{
-		{Name: "lumen", Adapter: "lumen", Provider: w.provider.asProvider(), ResubmitOnUnknown: w.resubmit},
+		{Name: "lumen", Adapter: "lumen", Provider: w.provider.asProvider(), ResubmitOnUnknown: w.resubmit, Limits: w.limits},
 	}, "")
 	require.NoError(w.t, err)
 	cfg := Config{
@@ -193,6 +194,11 @@ func (w *world) run(id string) *tasks.Job {
 func (w *world) step() {
 	next := w.queue.next()
 	look := w.store.nextTouch()
+	if moves := w.now.Add(lineBusy); w.store.lines.move() && !look.Before(moves) && (next == nil || !next.runsAt().Before(moves)) {
+		w.now = moves
+		w.power(func() { w.engine.callUp(context.Background()) })
+		return
+	}
 	if next == nil || (!look.IsZero() && look.Before(next.runsAt())) {
 		w.now = later(w.now.Add(time.Millisecond), look)
 		w.power(func() { w.engine.pass(context.Background()) })
@@ -366,6 +372,7 @@ type memoryStore struct {
 	requests map[string]tasks.Request
 	keys     map[string]string // idempotency key → id
 	bodies   map[string][]byte
+	lines    memoryLines
 	conflict func(*tasks.Job) // changes the record just before a Save
 	down     bool
 	refuses  int // of the next saves
@@ -390,6 +397,7 @@ func (s *memoryStore) write(job *tasks.Job) {
 	raw, err := json.Marshal(job)
 	require.NoError(s.world.t, err)
 	s.records[job.ID], s.requests[job.ID] = raw, job.Request
+	s.lines.hold(job)
 	delete(s.open, job.ID)
 	if !job.Touch.IsZero() {
 		s.open[job.ID] = job.Touch
@@ -476,7 +484,11 @@ func (s *memoryStore) Save(_ context.Context, job *tasks.Job, bodies map[int64][
 	return fresh, s.world.heard(err)
 }
 
-func (s *memoryStore) SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte) (*tasks.Job, error) {
+func (s *memoryStore) SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte, limits providers.Limits) (*tasks.Job, error) {
+	stored, err := s.read(job.ID)
+	if err == nil && stored.Version == job.Version && !s.lines.admit(s.world.now, job.ProviderID, job.ID, limits) {
+		return nil, ErrClosed
+	}
 	return s.Save(ctx, job, bodies)
 }
 

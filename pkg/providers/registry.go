@@ -29,6 +29,8 @@ type Entry struct {
 	// Concurrency is how many submissions a worker may have under way here at
 	// a time; 0 means no limit.
 	Concurrency int
+	// Limits bound what all workers together ask of it.
+	Limits Limits
 	// SubmitTimeout bounds one paid call; 0 means the worker's own bound.
 	SubmitTimeout time.Duration
 	// MaxBacklog is how many jobs may wait for this provider before new ones
@@ -145,6 +147,9 @@ func (e Entry) check() error {
 	}
 	if e.Concurrency < 0 {
 		report("concurrency: must not be negative")
+	}
+	if e.Limits.MaxInFlight < 0 {
+		report("max_in_flight: must not be negative")
 	}
 	if e.MaxBacklog < 0 {
 		report("max_backlog: must not be negative")

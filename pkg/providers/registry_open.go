@@ -26,6 +26,7 @@ type Settings struct {
 	BaseURL     string // empty: the adapter's own
 	OnUnknown   string // "hold" (also empty) or "resubmit"
 	Concurrency int
+	Limits      Limits
 	// SubmitTimeout bounds one paid call; 0 means the worker's own bound.
 	SubmitTimeout time.Duration
 	MaxBacklog    int
@@ -140,7 +141,7 @@ func open(openers map[string]Opener, s Settings) (Entry, error) {
 		return Entry{}, err
 	}
 	return Entry{
-		Name: s.Name, Adapter: s.Adapter(), Provider: provider, Concurrency: s.Concurrency,
+		Name: s.Name, Adapter: s.Adapter(), Provider: provider, Concurrency: s.Concurrency, Limits: s.Limits,
 		SubmitTimeout: s.SubmitTimeout,
 		MaxBacklog:    s.MaxBacklog, ResubmitOnUnknown: s.OnUnknown == OnUnknownResubmit, Models: s.Models,
 	}, nil

@@ -52,12 +52,17 @@ type Job struct {
 	Due    time.Time `json:"due,omitzero"`
 	HintAt time.Time `json:"hint_at,omitzero"` // a provider's webhook came
 	Waits  int       `json:"waits,omitempty"`  // times in a row without room
+	// InLine says that the step waits in the line before its provider, and may
+	// be called up before it is due.
+	InLine bool `json:"in_line,omitempty"`
 	// ArchivedStep is the step whose task ended with SkipRetry, so that a
 	// redelivery of it gets the same answer.
 	ArchivedStep int64 `json:"archived_step,omitempty"`
 	// Touch is when somebody must look at the job at the latest: its score in
 	// the open index. Zero when the job owes nothing.
 	Touch time.Time `json:"touch,omitzero"`
+	// Places are those that the job's submissions take up at providers.
+	Places []Place `json:"places,omitempty"`
 
 	// Budgets. Budget is how many failures may be spent, Spent how many were;
 	// crashes and resubmits are counted apart.
@@ -247,6 +252,14 @@ func (s *Submission) Open() bool {
 	return s.State == SubmissionIntent || (s.State == SubmissionUnknown && !s.Waived)
 }
 
+// Place is a place that a submission takes up at its provider, among those that
+// the provider may have in flight. It is given back at Until in any case.
+type Place struct {
+	ProviderID string    `json:"provider_id"`
+	Submission int       `json:"submission"`
+	Until      time.Time `json:"until"`
+}
+
 // Output is one file that a provider produced, before it is copied.
 type Output struct {
 	Kind      string `json:"kind,omitempty"` // image, video, audio, file
@@ -386,6 +399,7 @@ func (j *Job) Clone() *Job {
 		c.Submissions[i].Error = clonePointer(c.Submissions[i].Error)
 	}
 	c.Outbox = slices.Clone(j.Outbox)
+	c.Places = slices.Clone(j.Places)
 	c.RetryKeys = slices.Clone(j.RetryKeys)
 	c.Error = clonePointer(j.Error)
 	c.Progress.Percent = clonePointer(j.Progress.Percent)

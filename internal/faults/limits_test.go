@@ -1,0 +1,230 @@
+package faults
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/easel-jobs/easel/pkg/providers/sketch"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// metered is a provider that notes when each submission came and when the
+// generation that it made was over. It can be told to refuse.
+type metered struct {
+	service *sketch.Service
+	length  time.Duration // of every generation
+
+	mu     sync.Mutex
+	came   []time.Time
+	ended  []time.Time
+	refuse func(n int) (retryAfter string) // asked with the number of the submission
+}
+
+func newMetered(t *testing.T, length time.Duration) (*metered, string) {
+	t.Helper()
+	service, err := sketch.NewService(sketch.ServiceConfig{AllowSimulate: true})
+	require.NoError(t, err)
+	m := &metered{service: service, length: length}
+	server := httptest.NewServer(m)
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close(); _ = service.Close() })
+	return m, server.URL
+}
+
+func (m *metered) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost && r.URL.Path == "/v1/generations" {
+		now := time.Now()
+		m.mu.Lock()
+		m.came = append(m.came, now)
+		if m.refuse != nil {
+			if wait := m.refuse(len(m.came)); wait != "" {
+				m.mu.Unlock()
+				w.Header().Set("Retry-After", wait)
+				http.Error(w, `{"error":{"code":"rate_limit","message":"slow down"}}`, http.StatusTooManyRequests)
+				return
+			}
+		}
+		m.ended = append(m.ended, now.Add(m.length))
+		m.mu.Unlock()
+	}
+	m.service.ServeHTTP(w, r)
+}
+
+func (m *metered) submissions() []time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.SortedFunc(slices.Values(m.came), time.Time.Compare)
+}
+
+// densest is the largest number of submissions in any interval of that length.
+func densest(came []time.Time, interval time.Duration) (most int) {
+	first := 0
+	for last := range came {
+		for came[last].Sub(came[first]) >= interval {
+			first++
+		}
+		most = max(most, last-first+1)
+	}
+	return most
+}
+
+// refusals is how many submissions a token bucket of that rate, which holds as
+// many as it gives out in a second, would have refused: what most providers count
+// by.
+func refusals(came []time.Time, perSecond int) (n int) {
+	tokens, last := float64(perSecond), came[0]
+	for _, at := range came {
+		tokens = min(float64(perSecond), tokens+at.Sub(last).Seconds()*float64(perSecond))
+		last = at
+		if tokens < 1 {
+			n++
+			continue
+		}
+		tokens--
+	}
+	return n
+}
+
+// mostInFlight is the largest number of generations at a time.
+func (m *metered) mostInFlight() (most int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ended := slices.SortedFunc(slices.Values(m.ended), time.Time.Compare)
+	over := 0
+	for n, at := range slices.SortedFunc(slices.Values(m.came), time.Time.Compare) {
+		for !ended[over].After(at) {
+			over++
+		}
+		most = max(most, n+1-over)
+	}
+	return most
+}
+
+// limitedFleet is a fleet whose workers use one provider with limits.
+func limitedFleet(t *testing.T, limits, url string) *fleet {
+	return newFleet(t, settings{Extra: fmt.Sprintf(
+		"  - {name: metered, use: sketch, base_url: %q, options: {allow_simulate: true}, %s}\n", url, limits)})
+}
+
+func meteredJob(length time.Duration) tasks.Draft {
+	draft := noop(fmt.Sprintf(`{"sync":false,"duration_ms":%d}`, length.Milliseconds()))
+	draft.ProviderID = "metered"
+	day := (24 * time.Hour).Milliseconds()
+	draft.TimeoutMS = &day
+	return draft
+}
+
+// putOff is how often the workers have put submissions off.
+func (f *fleet) putOff() (times float64) {
+	for _, w := range f.workers {
+		for line := range strings.Lines(metricsOf(f.t, w.address(f.t, "metrics"))) {
+			if strings.HasPrefix(line, `easel_submits_put_off_total{provider="metered"}`) {
+				var n float64
+				_, err := fmt.Sscan(strings.Fields(line)[1], &n)
+				require.NoError(f.t, err)
+				times += n
+			}
+		}
+	}
+	return times
+}
+
+// TestLimitsAreKeptAndUsed runs 2,000 jobs over four workers against a provider
+// with limits: they are never exceeded, nearly all of the rate is used, and
+// hardly a job is put off more than once. EASEL_TEST_SLOW_LIMITS=1 runs it at
+// 10 submissions per second and 20 in flight, which takes 200 seconds.
+func TestLimitsAreKeptAndUsed(t *testing.T) {
+	t.Parallel()
+	const jobs = 2000
+	rate, inFlight := 35, 70
+	if os.Getenv("EASEL_TEST_SLOW_LIMITS") != "" {
+		rate, inFlight = 10, 20
+	}
+	provider, url := newMetered(t, time.Second)
+	f := limitedFleet(t, fmt.Sprintf("rate: %d/s, max_in_flight: %d", rate, inFlight), url)
+	f.work(4, "EASEL_METRICS_LISTEN=127.0.0.1:0")
+	ids := f.enqueue(jobs, func(int) tasks.Draft { return meteredJob(time.Second) })
+	for id, job := range f.awaitRest(ids, 5*patience) {
+		require.Equal(t, tasks.StatusCompleted, job.Status, "%s: %+v", id, job.Error)
+		require.Len(t, job.Attempts, 1)
+	}
+	came := provider.submissions()
+	require.Len(t, came, jobs)
+	took := came[jobs-1].Sub(came[0])
+	// The first come at once, the others at the rate.
+	used := float64(jobs-rate) / (took.Seconds() * float64(rate))
+	putOff := f.putOff()
+	t.Logf("%d/s: %d refusals by a token bucket, at most %d in any second, %d in any 9/10 of one; %d in flight of %d; %.1f%% of the rate used in %v; put off %.2f times per job",
+		rate, refusals(came, rate), densest(came, time.Second), densest(came, 900*time.Millisecond), provider.mostInFlight(), inFlight, 100*used, took.Round(time.Millisecond), putOff/jobs)
+	require.Zero(t, refusals(came, rate))
+	// What we send a second apart arrives closer than that where the machine is
+	// busy: the interval that is looked at is shorter by as much.
+	require.LessOrEqual(t, densest(came, 900*time.Millisecond), rate)
+	require.LessOrEqual(t, provider.mostInFlight(), inFlight)
+	require.GreaterOrEqual(t, used, 0.95)
+	require.LessOrEqual(t, putOff/jobs, 2.0)
+}
+
+// TestInFlightIsKeptWhenWorkersDie kills a worker while all places are taken:
+// none is lost, and none is given out twice.
+func TestInFlightIsKeptWhenWorkersDie(t *testing.T) {
+	t.Parallel()
+	const inFlight = 8
+	provider, url := newMetered(t, 1500*time.Millisecond)
+	f := limitedFleet(t, fmt.Sprintf("max_in_flight: %d", inFlight), url)
+	f.work(2, "EASEL_METRICS_LISTEN=127.0.0.1:0")
+	ids := f.enqueue(100, func(int) tasks.Draft { return meteredJob(1500 * time.Millisecond) })
+	require.Eventually(t, func() bool { return len(provider.submissions()) >= 2*inFlight }, patience, 10*time.Millisecond)
+	f.workers[0].kill()
+	f.workers = f.workers[1:]
+	f.work(1, "EASEL_METRICS_LISTEN=127.0.0.1:0")
+	for id, job := range f.awaitRest(ids, 3*patience) {
+		require.Equal(t, tasks.StatusCompleted, job.Status, "%s: %+v", id, job.Error)
+	}
+	t.Logf("%d in flight at most of %d, put off %.2f times per job", provider.mostInFlight(), inFlight, f.putOff()/100)
+	require.LessOrEqual(t, provider.mostInFlight(), inFlight)
+	require.Equal(t, inFlight, provider.mostInFlight(), "all places were used")
+}
+
+// TestRetryAfterHoldsBackAllWorkers has the provider ask once to be left alone:
+// no worker calls it before that time is over.
+func TestRetryAfterHoldsBackAllWorkers(t *testing.T) {
+	t.Parallel()
+	const refused = 20
+	provider, url := newMetered(t, 100*time.Millisecond)
+	provider.refuse = func(n int) string {
+		if n == refused {
+			return "3"
+		}
+		return ""
+	}
+	f := limitedFleet(t, "concurrency: 1", url) // so that few calls are under way when the refusal comes
+	f.work(3)
+	ids := f.enqueue(200, func(int) tasks.Draft { return meteredJob(100 * time.Millisecond) })
+	for id, job := range f.awaitRest(ids, 2*patience) {
+		require.Equal(t, tasks.StatusCompleted, job.Status, "%s: %+v", id, job.Error)
+		require.Len(t, job.Attempts, 1, "a refusal for being too fast costs no attempt")
+	}
+	came := provider.submissions()
+	require.Len(t, came, 201)
+	var gap time.Duration
+	after := 0 // calls that were under way when the refusal came
+	for i := refused; i < len(came); i++ {
+		if since := came[i].Sub(came[refused-1]); since < 2900*time.Millisecond {
+			after++
+		} else {
+			gap = since
+			break
+		}
+	}
+	t.Logf("next call %v after the refusal, %d had been under way", gap, after)
+	require.LessOrEqual(t, after, 2, "two other workers may have been calling already")
+}
