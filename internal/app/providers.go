@@ -14,6 +14,7 @@ import (
 	"github.com/easel-jobs/easel/pkg/providers/openai"
 	"github.com/easel-jobs/easel/pkg/providers/replicate"
 	"github.com/easel-jobs/easel/pkg/providers/sdwebui"
+	"github.com/easel-jobs/easel/pkg/providers/runway"
 	"github.com/easel-jobs/easel/pkg/providers/sketch"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
@@ -29,6 +30,13 @@ var openers = map[string]providers.Opener{
 	"replicate":  replicate.Open,
 	"sdwebui":    sdwebui.Open,
 	"sketch":     sketch.Open,
+	"bfl":       bfl.Open,
+	"command":   command.Open,
+	"fal":       fal.Open,
+	"openai":    openai.Open,
+	"replicate": replicate.Open,
+	"runway":    runway.Open,
+	"sketch":    sketch.Open,
 }
 
 // openRegistry opens the configured providers.
