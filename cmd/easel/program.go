@@ -68,7 +68,7 @@ func (p *program) command() *cobra.Command {
 	root.AddCommand(
 		p.upCommand(), p.demoCommand(),
 		p.submitCommand(), p.jobsCommand(), p.providersCommand(),
-		p.doctorCommand(), p.configCommand(), p.versionCommand(), p.healthcheckCommand(),
+		p.doctorCommand(), p.recordCommand(), p.configCommand(), p.versionCommand(), p.healthcheckCommand(),
 	)
 	return root
 }

@@ -42,6 +42,9 @@ type Settings struct {
 	// Outside carries redirects to hosts that are not the provider's own; it
 	// should refuse private addresses. Nil refuses all.
 	Outside http.RoundTripper
+	// Transport carries the calls to the provider. Nil means the client's own;
+	// a recorder puts itself there.
+	Transport http.RoundTripper
 }
 
 // The values of [Settings].OnUnknown.
@@ -84,6 +87,9 @@ func (s Settings) Client(baseURL string, config ClientConfig) (*Client, error) {
 	config.Provider, config.BaseURL, config.Proxy, config.Outside = s.Name, s.BaseURL, s.Proxy, s.Outside
 	if config.BaseURL == "" {
 		config.BaseURL = baseURL
+	}
+	if s.Transport != nil {
+		config.Transport = s.Transport
 	}
 	client, err := NewClient(config)
 	if s.APIKey == "" {

@@ -47,6 +47,8 @@ type Config struct {
 	Outside http.RoundTripper                     `json:"-"` // carries downloads from other hosts; nil: there are none
 	// MaxAnswer is how many bytes of an answer are read at most; 0 means 192 MiB.
 	MaxAnswer int64 `json:"-"`
+
+	transport http.RoundTripper // carries the calls; nil: the client's own
 }
 
 // Open makes the provider from its section of the configuration.
@@ -56,7 +58,7 @@ func Open(s providers.Settings) (providers.Provider, error) {
 		return nil, fmt.Errorf("options: %w", err)
 	}
 	config.Name, config.BaseURL, config.APIKey = s.Name, s.BaseURL, s.APIKey
-	config.Proxy, config.Outside = s.Proxy, s.Outside
+	config.Proxy, config.Outside, config.transport = s.Proxy, s.Outside, s.Transport
 	return New(config)
 }
 
@@ -91,7 +93,7 @@ func New(config Config) (*Provider, error) {
 	client, err := providers.NewClient(providers.ClientConfig{
 		Provider: config.Name, BaseURL: config.BaseURL, Authorize: config.authorize,
 		Classes: classes, DecodeError: decodeError, MaxBody: config.MaxAnswer,
-		Proxy: config.Proxy, Outside: config.Outside,
+		Proxy: config.Proxy, Outside: config.Outside, Transport: config.transport,
 	})
 	if err = errors.Join(append(problems, err)...); err != nil {
 		return nil, err
