@@ -13,8 +13,8 @@ import (
 	"github.com/easel-jobs/easel/pkg/providers/fal"
 	"github.com/easel-jobs/easel/pkg/providers/openai"
 	"github.com/easel-jobs/easel/pkg/providers/replicate"
-	"github.com/easel-jobs/easel/pkg/providers/sdwebui"
 	"github.com/easel-jobs/easel/pkg/providers/runway"
+	"github.com/easel-jobs/easel/pkg/providers/sdwebui"
 	"github.com/easel-jobs/easel/pkg/providers/sketch"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
@@ -28,15 +28,9 @@ var openers = map[string]providers.Opener{
 	"fal":        fal.Open,
 	"openai":     openai.Open,
 	"replicate":  replicate.Open,
+	"runway":     runway.Open,
 	"sdwebui":    sdwebui.Open,
 	"sketch":     sketch.Open,
-	"bfl":       bfl.Open,
-	"command":   command.Open,
-	"fal":       fal.Open,
-	"openai":    openai.Open,
-	"replicate": replicate.Open,
-	"runway":    runway.Open,
-	"sketch":    sketch.Open,
 }
 
 // openRegistry opens the configured providers.
