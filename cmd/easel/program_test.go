@@ -72,6 +72,15 @@ func newAPI(t *testing.T) *api {
 			`{"feature_type":"text-to-video","providers":[{"provider_id":"sketch"},{"provider_id":"openai"}]},`+
 			`{"feature_type":"text-to-speech","providers":[{"provider_id":"sketch"},{"provider_id":"local","input_schema":{"required":["text"]}}]}]}`)
 	})
+	for _, verb := range []string{"pause", "resume"} {
+		mux.HandleFunc("POST /v1/providers/{name}/"+verb, func(w http.ResponseWriter, r *http.Request) {
+			since := "null"
+			if verb == "pause" {
+				since = `"2026-01-02T15:04:05Z"`
+			}
+			_, _ = fmt.Fprintf(w, `{"id":%q,"health":{"status":"ok"},"in_flight":3,"limits":{"max_in_flight":20},"waiting":7,"paused_since":%s}`, r.PathValue("name"), since)
+		})
+	}
 	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
@@ -345,7 +354,9 @@ func TestJobs(t *testing.T) {
 		{"jobs resolve job_a --not-created", `POST /v1/jobs/job_a/resolve {"outcome":"not_created"}`, "job_a"},
 		{"jobs resolve job_a --remote-id r1", `POST /v1/jobs/job_a/resolve {"outcome":"created","remote_id":"r1"}`, "job_a"},
 		{"jobs watch job_a", "GET /v1/jobs/job_a/events", "job_a  completed"},
-		{"providers", "GET /v1/providers", "openai (default)  openai   down: key  [31mrefused  text-to-image"},
+		{"providers", "GET /v1/providers", "openai (default)  openai   down: key  [31mrefused  0          0        text-to-image"},
+		{"providers pause openai", "POST /v1/providers/openai/pause", "paused since 2026-01-02"},
+		{"providers resume openai", "POST /v1/providers/openai/resume", "ok      3/20       7"},
 		{"providers --json", "GET /v1/providers", `{"id":"openai"`},
 	} {
 		t.Run(test.args, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/easel-jobs/easel/pkg/client"
 	"github.com/easel-jobs/easel/pkg/providers/sketch"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
@@ -139,7 +140,10 @@ func (f *fleet) putOff() (times float64) {
 
 // TestLimitsAreKeptAndUsed runs 2,000 jobs over four workers against a provider
 // with limits: they are never exceeded, nearly all of the rate is used, and
-// hardly a job is put off more than once. EASEL_TEST_SLOW_LIMITS=1 runs it at
+// hardly a job is put off more than once. What is sent exactly a second apart
+// arrives closer than that on a busy machine, which is why the provider counts by
+// a token bucket; that the store gives out no more in any interval is its own
+// test. EASEL_TEST_SLOW_LIMITS=1 runs it at
 // 10 submissions per second and 20 in flight, which takes 200 seconds.
 func TestLimitsAreKeptAndUsed(t *testing.T) {
 	t.Parallel()
@@ -162,12 +166,9 @@ func TestLimitsAreKeptAndUsed(t *testing.T) {
 	// The first come at once, the others at the rate.
 	used := float64(jobs-rate) / (took.Seconds() * float64(rate))
 	putOff := f.putOff()
-	t.Logf("%d/s: %d refusals by a token bucket, at most %d in any second, %d in any 9/10 of one; %d in flight of %d; %.1f%% of the rate used in %v; put off %.2f times per job",
-		rate, refusals(came, rate), densest(came, time.Second), densest(came, 900*time.Millisecond), provider.mostInFlight(), inFlight, 100*used, took.Round(time.Millisecond), putOff/jobs)
+	t.Logf("%d/s: %d refusals by a token bucket, at most %d arrived in any second; %d in flight of %d; %.1f%% of the rate used in %v; put off %.2f times per job",
+		rate, refusals(came, rate), densest(came, time.Second), provider.mostInFlight(), inFlight, 100*used, took.Round(time.Millisecond), putOff/jobs)
 	require.Zero(t, refusals(came, rate))
-	// What we send a second apart arrives closer than that where the machine is
-	// busy: the interval that is looked at is shorter by as much.
-	require.LessOrEqual(t, densest(came, 900*time.Millisecond), rate)
 	require.LessOrEqual(t, provider.mostInFlight(), inFlight)
 	require.GreaterOrEqual(t, used, 0.95)
 	require.LessOrEqual(t, putOff/jobs, 2.0)
@@ -227,4 +228,50 @@ func TestRetryAfterHoldsBackAllWorkers(t *testing.T) {
 	}
 	t.Logf("next call %v after the refusal, %d had been under way", gap, after)
 	require.LessOrEqual(t, after, 2, "two other workers may have been calling already")
+}
+
+// TestPauseStopsSpending pauses a provider while three workers are busy with it:
+// from the answer on nothing is bought, what is bought comes to its end, and
+// after the pause everything else does, at the pace of the limits.
+func TestPauseStopsSpending(t *testing.T) {
+	t.Parallel()
+	provider, url := newMetered(t, 400*time.Millisecond)
+	f := limitedFleet(t, "rate: 50/s", url)
+	f.work(3, "EASEL_METRICS_LISTEN=127.0.0.1:0")
+	ids := f.enqueue(300, func(int) tasks.Draft { return meteredJob(400 * time.Millisecond) })
+	require.Eventually(t, func() bool { return len(provider.submissions()) >= 60 }, patience, 5*time.Millisecond)
+	paused, err := f.api.PauseProvider(t.Context(), "metered")
+	require.NoError(t, err)
+	at := time.Now()
+	require.NotNil(t, paused.PausedSince)
+	var shown client.Provider
+	require.Eventually(t, func() bool {
+		list, err := f.api.Providers(t.Context())
+		require.NoError(t, err)
+		shown = list[slices.IndexFunc(list, func(p client.Provider) bool { return p.ID == "metered" })]
+		return shown.InFlight == 0
+	}, patience, 50*time.Millisecond, "what is bought comes to its end")
+	require.NotZero(t, shown.Waiting)
+	bought := len(provider.submissions())
+	after := 0
+	for _, came := range provider.submissions() {
+		if came.After(at.Add(50 * time.Millisecond)) {
+			after++ // its intent had been written before the pause
+		}
+	}
+	require.LessOrEqual(t, after, 3)
+	putOff := f.putOff()
+	time.Sleep(3 * time.Second) // the pause goes on
+	require.Equal(t, bought, len(provider.submissions()))
+	require.LessOrEqual(t, f.putOff()-putOff, 250.0, "the waiting are not looked at again and again")
+
+	resumed, err := f.api.ResumeProvider(t.Context(), "metered")
+	require.NoError(t, err)
+	require.Nil(t, resumed.PausedSince)
+	for id, job := range f.awaitRest(ids, 2*patience) {
+		require.Equal(t, tasks.StatusCompleted, job.Status, "%s: %+v", id, job.Error)
+		require.Len(t, job.Attempts, 1)
+	}
+	require.Zero(t, refusals(provider.submissions(), 50))
+	t.Logf("%d bought before the pause, %d after its answer; put off %.2f times per job", bought, after, f.putOff()/300)
 }

@@ -68,6 +68,7 @@ func TestEveryCallNeedsAKey(t *testing.T) {
 		{"POST", "/v1/jobs"}, {"POST", "/v1/jobs/batch"}, {"GET", "/v1/jobs"}, {"GET", "/v1/jobs/x"}, {"GET", "/v1/jobs/x/events"},
 		{"POST", "/v1/jobs/x/cancel"}, {"POST", "/v1/jobs/x/retry"}, {"POST", "/v1/jobs/x/resolve"}, {"DELETE", "/v1/jobs/x"},
 		{"GET", "/v1/jobs/x/artifacts/0"}, {"GET", "/v1/providers"}, {"GET", "/v1/features"}, {"GET", "/metrics"},
+		{"POST", "/v1/providers/x/pause"}, {"POST", "/v1/providers/x/resume"},
 	} {
 		// The refusal comes before the body is looked at.
 		requireProblem(t, r.do(call[0], call[1], "not even JSON"), 401, codeUnauthorized)

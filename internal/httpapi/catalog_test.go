@@ -21,10 +21,32 @@ func TestProviders(t *testing.T) {
 	require.JSONEq(t, `{"providers":[
 		{"id":"openai","adapter":"openai","default":true,"demo":false,"synchronous":true,"webhooks":false,"files":"upload","results_kept_seconds":3600,
 		 "features":[{"feature_type":"text-to-image","models":["gpt-image-1.5","gpt-image-1"]}],
-		 "health":{"status":"down","reason":"authentication","since":"2026-01-02T15:04:05Z"}},
+		 "health":{"status":"down","reason":"authentication","since":"2026-01-02T15:04:05Z"},
+		 "limits":{"rate":"10/s","max_in_flight":20,"concurrency":64},"in_flight":20,"waiting":7,
+		 "paused_since":null,"left_alone_until":"2026-01-02T15:04:05Z"},
 		{"id":"sketch","adapter":"sketch","default":false,"demo":true,"synchronous":false,"webhooks":false,"files":"","results_kept_seconds":0,
 		 "features":[{"feature_type":"text-to-image","models":[]},{"feature_type":"text-to-speech","models":[]}],
-		 "health":{"status":"ok","reason":"","since":null}}]}`, a.body)
+		 "health":{"status":"ok","reason":"","since":null},
+		 "limits":{"rate":null,"max_in_flight":null,"concurrency":0},"in_flight":0,"waiting":0,
+		 "paused_since":null,"left_alone_until":null}]}`, a.body)
+}
+
+func TestPause(t *testing.T) {
+	t.Parallel()
+	r := serve(t, withKeys)
+	requireProblem(t, r.do("POST", "/v1/providers/openai/pause", "", acme), 403, codeForbidden)
+	for range 2 {
+		a := r.do("POST", "/v1/providers/openai/pause", "", operator)
+		require.Equal(t, 200, a.StatusCode, a.body)
+		require.Equal(t, "2026-01-02T15:04:05Z", a.json(t)["paused_since"])
+		require.Equal(t, "openai", a.json(t)["id"])
+	}
+	a := r.do("POST", "/v1/providers/openai/resume", "{}", operator, "Content-Type: application/json")
+	require.Equal(t, 200, a.StatusCode, a.body)
+	require.Nil(t, a.json(t)["paused_since"])
+	for _, verb := range []string{"pause", "resume"} {
+		requireProblem(t, r.do("POST", "/v1/providers/nobody/"+verb, "", operator), 404, codeNotFound)
+	}
 }
 
 func TestFeatures(t *testing.T) {

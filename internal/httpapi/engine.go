@@ -43,4 +43,9 @@ type Jobs interface {
 	Hint(ctx context.Context, provider, jobID, token string, header http.Header, body []byte) error
 	// ProviderInfos lists what is configured.
 	ProviderInfos(ctx context.Context) ([]orchestrator.ProviderInfo, error)
+	// ProviderInfo describes one of them. It answers, like the two below it,
+	// orchestrator.ErrNoProvider where there is none of that name.
+	ProviderInfo(ctx context.Context, name string) (orchestrator.ProviderInfo, error)
+	PauseProvider(ctx context.Context, name string) error
+	ResumeProvider(ctx context.Context, name string) error
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -34,6 +35,7 @@ type engine struct {
 	hints   []string
 	queries []orchestrator.Query
 	watches int
+	paused  map[string]time.Time
 
 	err     error // what every call answers, when set
 	waitErr error
@@ -366,6 +368,32 @@ func (e *engine) Hint(_ context.Context, provider, jobID, token string, header h
 	return nil
 }
 
+func (e *engine) ProviderInfo(ctx context.Context, name string) (orchestrator.ProviderInfo, error) {
+	infos, err := e.ProviderInfos(ctx)
+	for _, info := range infos {
+		if info.Name == name {
+			return info, nil
+		}
+	}
+	return orchestrator.ProviderInfo{}, errors.Join(err, orchestrator.ErrNoProvider)
+}
+
+func (e *engine) PauseProvider(ctx context.Context, name string) error {
+	if _, err := e.ProviderInfo(ctx, name); err != nil {
+		return err
+	}
+	e.paused = map[string]time.Time{name: epoch}
+	return nil
+}
+
+func (e *engine) ResumeProvider(ctx context.Context, name string) error {
+	if _, err := e.ProviderInfo(ctx, name); err != nil {
+		return err
+	}
+	delete(e.paused, name)
+	return nil
+}
+
 func (e *engine) ProviderInfos(context.Context) ([]orchestrator.ProviderInfo, error) {
 	if e.err != nil {
 		return nil, e.err
@@ -377,7 +405,9 @@ func (e *engine) ProviderInfos(context.Context) ([]orchestrator.ProviderInfo, er
 			Capabilities: providers.Capabilities{Synchronous: true, Files: providers.HandoverUpload, ResultLifetime: time.Hour, Features: []providers.FeatureCapability{
 				{Feature: tasks.TextToImage, Models: []string{"gpt-image-1", "gpt-image-1.5"}, Input: json.RawMessage(`{"type":"object","required":["prompt"]}`)},
 			}},
-			Health: orchestrator.Health{Status: orchestrator.HealthDown, Reason: "authentication", Since: epoch},
+			Health:      orchestrator.Health{Status: orchestrator.HealthDown, Reason: "authentication", Since: epoch},
+			Concurrency: 64, Limits: providers.Limits{Rate: providers.Rate{Requests: 10, Per: time.Second}, MaxInFlight: 20},
+			Gate: orchestrator.Gate{Waiting: 7, InFlight: 20, Until: epoch, PausedSince: e.paused["openai"]},
 		},
 		{
 			Name: "sketch", Adapter: "sketch",

@@ -84,6 +84,7 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 		"GET /v1/jobs/{id}/events": "jobs", "POST /v1/jobs/{id}/cancel": "jobs", "POST /v1/jobs/{id}/retry": "jobs",
 		"POST /v1/jobs/{id}/resolve": "operate", "DELETE /v1/jobs/{id}": "jobs", "GET /v1/jobs/{id}/artifacts/{n}": "jobs",
 		"POST /v1/files": "jobs", "GET /v1/files/{id}": "jobs", "DELETE /v1/files/{id}": "jobs",
+		"POST /v1/providers/{name}/pause": "operate", "POST /v1/providers/{name}/resume": "operate",
 		"GET /v1/providers": "jobs", "GET /v1/features": "jobs", "POST /v1/webhooks/{provider}/{job}/{token}": "",
 		"GET /healthz": "", "GET /readyz": "", "GET /metrics": "operate",
 	}, got)

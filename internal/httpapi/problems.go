@@ -180,6 +180,8 @@ func problemAt(err error, at string) *Problem {
 		return newProblem(conflict.Code, conflict.Message)
 	case errors.Is(err, orchestrator.ErrNotFound):
 		return newProblem(codeNotFound, "There is no such job.")
+	case errors.Is(err, orchestrator.ErrNoProvider):
+		return newProblem(codeNotFound, "There is no such provider.")
 	case errors.Is(err, orchestrator.ErrNoArtifact):
 		return newProblem(codeNotFound, "There is no such artifact.")
 	case errors.Is(err, orchestrator.ErrNoUpload):

@@ -28,6 +28,18 @@ type Provider struct {
 	ResultsKept int64             `json:"results_kept_seconds" doc:"How long it keeps what it made; 0 when it does not say. Easel copies results as soon as it knows of them"`
 	Features    []ProviderFeature `json:"features"`
 	Health      ProviderHealth    `json:"health"`
+	PausedSince *time.Time        `json:"paused_since" doc:"null unless an operator has paused it"`
+	Limits      ProviderLimits    `json:"limits"`
+	InFlight    int               `json:"in_flight" doc:"Submissions that it works on, or may be working on"`
+	Waiting     int               `json:"waiting" doc:"Jobs that stand in line for it"`
+	Until       *time.Time        `json:"left_alone_until" doc:"null unless it has asked for fewer requests, and the time is not over"`
+}
+
+// ProviderLimits bound what is asked of a provider.
+type ProviderLimits struct {
+	Rate        *string `json:"rate" doc:"Submissions per interval, by all workers together; null when there is no limit" example:"10/s"`
+	MaxInFlight *int    `json:"max_in_flight" doc:"Submissions that have not ended, by all workers together; null when there is no limit"`
+	Concurrency int     `json:"concurrency" doc:"Calls under way at a time, per worker"`
 }
 
 // ProviderFeature is what a provider offers.
@@ -79,16 +91,57 @@ func viewProvider(info orchestrator.ProviderInfo) Provider {
 		Synchronous: info.Capabilities.Synchronous, Webhooks: info.Capabilities.Webhooks,
 		Files: string(info.Capabilities.Files), ResultsKept: int64(info.Capabilities.ResultLifetime.Seconds()),
 		Features: make([]ProviderFeature, 0, len(info.Capabilities.Features)),
-		Health:   ProviderHealth{Status: info.Health.Status, Reason: info.Health.Reason},
+		Health:   ProviderHealth{Status: info.Health.Status, Reason: info.Health.Reason, Since: timeOrNull(info.Health.Since)},
+		Limits:   ProviderLimits{Concurrency: info.Concurrency},
+		InFlight: info.Gate.InFlight, Waiting: info.Gate.Waiting,
+		PausedSince: timeOrNull(info.Gate.PausedSince), Until: timeOrNull(info.Gate.Until),
 	}
-	if !info.Health.Since.IsZero() {
-		since := info.Health.Since.UTC()
-		view.Health.Since = &since
+	if rate := info.Limits.Rate.String(); rate != "" {
+		view.Limits.Rate = &rate
+	}
+	if most := info.Limits.MaxInFlight; most > 0 {
+		view.Limits.MaxInFlight = &most
 	}
 	for _, feature := range info.Capabilities.Features {
 		view.Features = append(view.Features, ProviderFeature{FeatureType: feature.Feature, Models: modelsOf(info, feature)})
 	}
 	return view
+}
+
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+type providerInput struct {
+	Name string `path:"name" doc:"What provider_id says" example:"openai"`
+}
+
+type providerOutput struct {
+	Body Provider
+}
+
+func (s *server) pauseProvider(ctx context.Context, in *providerInput) (*providerOutput, error) {
+	return s.operate(ctx, in.Name, s.Jobs.PauseProvider)
+}
+
+func (s *server) resumeProvider(ctx context.Context, in *providerInput) (*providerOutput, error) {
+	return s.operate(ctx, in.Name, s.Jobs.ResumeProvider)
+}
+
+// operate applies a verb to a provider and shows what it is now.
+func (s *server) operate(ctx context.Context, name string, verb func(context.Context, string) error) (*providerOutput, error) {
+	if err := verb(ctx, name); err != nil {
+		return nil, problem(err)
+	}
+	info, err := s.Jobs.ProviderInfo(ctx, name)
+	if err != nil {
+		return nil, problem(err)
+	}
+	return &providerOutput{Body: viewProvider(info)}, nil
 }
 
 // modelsOf lists a feature's models: those that are configured first, then the

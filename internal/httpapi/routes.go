@@ -43,6 +43,8 @@ func (s *server) routes(api huma.API) {
 	}
 
 	huma.Register(api, op("list-providers", "GET", "/v1/providers", ScopeJobs, providersDoc), s.listProviders)
+	huma.Register(api, op("pause-provider", "POST", "/v1/providers/{name}/pause", ScopeOperate, pauseDoc), s.pauseProvider)
+	huma.Register(api, op("resume-provider", "POST", "/v1/providers/{name}/resume", ScopeOperate, resumeDoc), s.resumeProvider)
 	huma.Register(api, op("list-features", "GET", "/v1/features", ScopeJobs, featuresDoc), s.listFeatures)
 
 	huma.Register(api, op("take-webhook", "POST", "/v1/webhooks/{provider}/{job}/{token}", open, webhookDoc), s.takeWebhook)
@@ -144,8 +146,18 @@ var (
 		description: "Jobs that were made from it keep a copy of their own.", problems: []int{404},
 	}
 	providersDoc = doc{tag: "Catalog", summary: "List providers", description: "What is configured, what it can do, and how it fares."}
-	featuresDoc  = doc{tag: "Catalog", summary: "List features", description: "Per feature the providers that offer it, and the JSON Schema of its input."}
-	webhookDoc   = doc{
+	pauseDoc     = doc{
+		tag: "Operations", summary: "Pause a provider",
+		description: "Stops spending at once, on all workers: nothing more is submitted to the provider until it is resumed. Jobs wait, which costs them no attempt but counts towards their timeout. What it was given already is polled, copied and canceled as ever. Pausing a paused provider changes nothing.",
+		problems:    []int{404},
+	}
+	resumeDoc = doc{
+		tag: "Operations", summary: "Resume a paused provider",
+		description: "Jobs that waited go on in the order in which they came, as fast as the provider's limits allow.",
+		problems:    []int{404},
+	}
+	featuresDoc = doc{tag: "Catalog", summary: "List features", description: "Per feature the providers that offer it, and the JSON Schema of its input."}
+	webhookDoc  = doc{
 		tag: "Webhooks", summary: "Take a provider's webhook",
 		description: "Providers are given this URL. What they post is a hint to look now; it is not believed.",
 		problems:    []int{404, 413},

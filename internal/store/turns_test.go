@@ -2,7 +2,6 @@ package store_test
 
 import (
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -57,16 +56,16 @@ func rateKept(f fixture) {
 	other := openStore(f.T, store.Config{Client: f.redis})
 	limits := providers.Limits{Rate: providers.Rate{Requests: 10, Per: 200 * time.Millisecond}}
 	var mu sync.Mutex
-	var admitted []time.Time
+	admitted := 0
 	var jobs sync.WaitGroup
 	for i := range 60 {
 		job := f.create()
 		s := []*store.Store{f.store, other}[i%2]
 		jobs.Go(func() {
-			if at, ok := comesThrough(s, f, job, limits); ok {
+			if _, ok := comesThrough(s, f, job, limits); ok {
 				mu.Lock()
 				defer mu.Unlock()
-				admitted = append(admitted, at)
+				admitted++
 			}
 		})
 	}
@@ -86,16 +85,12 @@ func rateKept(f fixture) {
 	jobs.Wait()
 	close(done)
 	pump.Wait()
-	require.Len(f, admitted, 60)
+	require.Equal(f, 60, admitted)
+	// Redis keeps when each was let through, by its own clock.
 	slots, err := f.redis.ZRangeWithScores(f.Context(), "easel:slots:sketch", 0, -1).Result()
 	require.NoError(f, err)
 	for i := range len(slots) - 10 {
 		require.GreaterOrEqual(f, slots[i+10].Score-slots[i].Score, 200_000.0)
-	}
-	slices.SortFunc(admitted, time.Time.Compare)
-	for i := range len(admitted) - 10 {
-		// By our estimate of Redis' clock, which is as good as the round trips.
-		require.Greater(f, admitted[i+10].Sub(admitted[i]), 150*time.Millisecond)
 	}
 }
 

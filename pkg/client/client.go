@@ -46,6 +46,8 @@ type transport interface {
 	erase(ctx context.Context, id string, o callOptions) error
 	openArtifact(ctx context.Context, id string, index int) (*Artifact, error)
 	providers(ctx context.Context) ([]Provider, error)
+	pauseProvider(ctx context.Context, name string) (*Provider, error)
+	resumeProvider(ctx context.Context, name string) (*Provider, error)
 	features(ctx context.Context) ([]Feature, error)
 	// register adds a provider to the worker of this process.
 	register(ctx context.Context, spec ProviderSpec) error

@@ -282,6 +282,36 @@ func (e *engine) providers(ctx context.Context) ([]Provider, error) {
 	return list.Providers, nil
 }
 
+func (e *engine) pauseProvider(ctx context.Context, name string) (*Provider, error) {
+	return e.operateProvider(ctx, name, e.service.Engine.PauseProvider)
+}
+
+func (e *engine) resumeProvider(ctx context.Context, name string) (*Provider, error) {
+	return e.operateProvider(ctx, name, e.service.Engine.ResumeProvider)
+}
+
+func (e *engine) operateProvider(ctx context.Context, name string, verb func(context.Context, string) error) (*Provider, error) {
+	_, err := e.repeat(ctx, true, func() error {
+		if err := verb(ctx, name); err != nil {
+			return e.refused(ctx, err)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	list, err := e.providers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for i := range list {
+		if list[i].ID == name {
+			return &list[i], nil
+		}
+	}
+	return nil, e.refused(ctx, orchestrator.ErrNoProvider)
+}
+
 func (e *engine) features(ctx context.Context) ([]Feature, error) {
 	var list *struct {
 		Features []Feature `json:"features"`

@@ -173,6 +173,14 @@ func (r *remote) providers(ctx context.Context) ([]Provider, error) {
 	return answer.Providers, nil
 }
 
+func (r *remote) pauseProvider(ctx context.Context, name string) (*Provider, error) {
+	return fetch[Provider](ctx, r, call{method: http.MethodPost, path: []string{"v1", "providers", name, "pause"}, repeatable: true})
+}
+
+func (r *remote) resumeProvider(ctx context.Context, name string) (*Provider, error) {
+	return fetch[Provider](ctx, r, call{method: http.MethodPost, path: []string{"v1", "providers", name, "resume"}, repeatable: true})
+}
+
 func (r *remote) features(ctx context.Context) ([]Feature, error) {
 	answer, err := fetch[struct {
 		Features []Feature `json:"features"`

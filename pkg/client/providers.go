@@ -20,6 +20,18 @@ type Provider struct {
 	ResultsKept int64             `json:"results_kept_seconds"` // how long it keeps what it made; 0 when it does not say
 	Features    []ProviderFeature `json:"features"`
 	Health      Health            `json:"health"`
+	PausedSince *time.Time        `json:"paused_since"` // nil unless an operator has paused it
+	Limits      Limits            `json:"limits"`
+	InFlight    int               `json:"in_flight"`        // submissions that it works on, or may be working on
+	Waiting     int               `json:"waiting"`          // jobs that stand in line for it
+	Until       *time.Time        `json:"left_alone_until"` // it has asked for fewer requests
+}
+
+// Limits bound what is asked of a provider. Nil is no limit.
+type Limits struct {
+	Rate        *string `json:"rate"` // submissions per interval, such as "10/s", by all workers together
+	MaxInFlight *int    `json:"max_in_flight"`
+	Concurrency int     `json:"concurrency"` // calls under way at a time, per worker
 }
 
 // ProviderFeature is what a provider offers, its default model first.
@@ -52,6 +64,17 @@ type FeatureProvider struct {
 // Providers lists what is configured, and what was registered.
 func (c *Client) Providers(ctx context.Context) ([]Provider, error) {
 	return c.transport.providers(ctx)
+}
+
+// PauseProvider stops spending at a provider, on all workers and at once, until
+// it is resumed. Over HTTP it needs a key of scope operate.
+func (c *Client) PauseProvider(ctx context.Context, name string) (*Provider, error) {
+	return c.transport.pauseProvider(ctx, name)
+}
+
+// ResumeProvider ends a pause. Over HTTP it needs a key of scope operate.
+func (c *Client) ResumeProvider(ctx context.Context, name string) (*Provider, error) {
+	return c.transport.resumeProvider(ctx, name)
 }
 
 // Features lists what can be asked for.

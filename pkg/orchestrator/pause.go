@@ -1,17 +1,29 @@
 package orchestrator
 
-import (
-	"context"
-	"fmt"
-)
+import "context"
+
+// ProviderInfo describes one configured provider. ErrNoProvider when there is none
+// of that name.
+func (e *Engine) ProviderInfo(ctx context.Context, name string) (ProviderInfo, error) {
+	infos, err := e.ProviderInfos(ctx)
+	if err != nil {
+		return ProviderInfo{}, err
+	}
+	for _, info := range infos {
+		if info.Name == name {
+			return info, nil
+		}
+	}
+	return ProviderInfo{}, ErrNoProvider
+}
 
 // PauseProvider stops spending at a provider, on all workers and at once:
 // submissions wait in line and cost no attempt. What is bought already is
-// polled, copied and canceled as ever. ErrNotFound when no such provider is
+// polled, copied and canceled as ever. ErrNoProvider when no such provider is
 // configured.
 func (e *Engine) PauseProvider(ctx context.Context, name string) error {
 	if _, ok := e.Registry.Get(name); !ok {
-		return fmt.Errorf("provider: %w", ErrNotFound)
+		return ErrNoProvider
 	}
 	return e.Store.Pause(ctx, name)
 }
@@ -20,7 +32,7 @@ func (e *Engine) PauseProvider(ctx context.Context, name string) error {
 // provider's limits allow.
 func (e *Engine) ResumeProvider(ctx context.Context, name string) error {
 	if _, ok := e.Registry.Get(name); !ok {
-		return fmt.Errorf("provider: %w", ErrNotFound)
+		return ErrNoProvider
 	}
 	return e.Store.Resume(ctx, name)
 }

@@ -18,6 +18,8 @@ var (
 	// ErrSubmitsHeld says that Redis was restored from a backup: nothing may be
 	// bought before it is known what was bought since.
 	ErrSubmitsHeld = errors.New("paid submits are held until easel doctor --after-restore has run")
+	// ErrNoProvider says that no provider of that name is configured.
+	ErrNoProvider = errors.New("no such provider is configured")
 	// ErrClosed says that a provider must not be called now: it is paused, has
 	// asked us to stay away, or it is not the job's turn.
 	ErrClosed = errors.New("provider must not be called now")

@@ -121,6 +121,9 @@ type ProviderInfo struct {
 	Models       []providers.ModelChoice
 	Capabilities providers.Capabilities
 	Health       Health
+	Concurrency  int // per worker
+	Limits       providers.Limits
+	Gate         Gate
 }
 
 // ProviderInfos lists the configured providers and how they fare.
@@ -130,6 +133,14 @@ func (e *Engine) ProviderInfos(ctx context.Context) ([]ProviderInfo, error) {
 		return nil, err
 	}
 	entries := e.Registry.All()
+	names := make([]string, len(entries))
+	for i, entry := range entries {
+		names[i] = entry.Name
+	}
+	gates, err := e.Store.Gates(ctx, names)
+	if err != nil {
+		return nil, err
+	}
 	infos := make([]ProviderInfo, 0, len(entries))
 	for _, entry := range entries {
 		health, reported := healths[entry.Name]
@@ -139,6 +150,7 @@ func (e *Engine) ProviderInfos(ctx context.Context) ([]ProviderInfo, error) {
 		infos = append(infos, ProviderInfo{
 			Name: entry.Name, Adapter: entry.Adapter, Default: entry.Name == e.Registry.Default(),
 			Models: entry.Models, Capabilities: entry.Provider.Capabilities(), Health: health,
+			Concurrency: entry.Concurrency, Limits: entry.Limits, Gate: gates[entry.Name],
 		})
 	}
 	return infos, nil

@@ -78,7 +78,7 @@ func TestPausedProviderIsNotCalled(t *testing.T) {
 	w.provider.script = []reply{pending, finished}
 	require.Equal(t, tasks.Completed, w.run(waits.ID).State)
 	require.Len(t, w.paid, 2)
-	require.ErrorIs(t, w.engine.PauseProvider(context.Background(), "nobody"), ErrNotFound)
+	require.ErrorIs(t, w.engine.PauseProvider(context.Background(), "nobody"), ErrNoProvider)
 }
 
 // TestPauseInsideTheTurn pauses the provider between a job's turn and its intent:
