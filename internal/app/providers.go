@@ -11,6 +11,7 @@ import (
 	"github.com/easel-jobs/easel/pkg/providers/command"
 	"github.com/easel-jobs/easel/pkg/providers/elevenlabs"
 	"github.com/easel-jobs/easel/pkg/providers/fal"
+	"github.com/easel-jobs/easel/pkg/providers/luma"
 	"github.com/easel-jobs/easel/pkg/providers/openai"
 	"github.com/easel-jobs/easel/pkg/providers/replicate"
 	"github.com/easel-jobs/easel/pkg/providers/runway"
@@ -31,6 +32,14 @@ var openers = map[string]providers.Opener{
 	"runway":     runway.Open,
 	"sdwebui":    sdwebui.Open,
 	"sketch":     sketch.Open,
+	"bfl":       bfl.Open,
+	"command":   command.Open,
+	"fal":       fal.Open,
+	"luma":      luma.Open,
+	"openai":    openai.Open,
+	"replicate": replicate.Open,
+	"runway":    runway.Open,
+	"sketch":    sketch.Open,
 }
 
 // openRegistry opens the configured providers.
