@@ -308,3 +308,18 @@ func TestEveryLiveSubmissionIsPolled(t *testing.T) {
 	require.Equal(t, tasks.Completed, done.State)
 	require.Equal(t, 1, done.Result.Submission)
 }
+
+// TestOverdueIsNotLost leaves a task waiting in a queue that nobody serves, for
+// long: the job is overdue all the time, and nothing is done about it.
+func TestOverdueIsNotLost(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, atOnce)
+	job := w.accept(Entry{Draft: draft()})
+	for w.now.Before(job.CreatedAt.Add(30 * time.Minute)) {
+		w.now = later(w.now.Add(time.Second), w.store.nextTouch())
+		w.engine.pass(context.Background())
+	}
+	require.Len(t, w.queue.tasks, 1)
+	require.Equal(t, job.Version, w.get(job.ID).Version)
+	require.Equal(t, tasks.Completed, w.run(job.ID).State)
+}
