@@ -44,10 +44,26 @@ func (c *chaos) account() {
 	c.figures(jobs, bills, len(unresolved), missing, rest)
 }
 
-// settledJob reports whether nothing will change any more: the job is at rest, and
-// whatever can be asked has been.
+// settledJob reports whether nothing will change any more, or not soon: the job
+// is at rest, and whatever can be asked has been.
 func settledJob(job *tasks.Job) bool {
-	return job.State.AtRest() && job.Kind == "" && !job.OwesSideLane() && !job.HasLive()
+	for i := range job.Outbox {
+		if job.Outbox[i].State == tasks.DeliveryPending && !longWait(job.Outbox[i]) {
+			return false
+		}
+	}
+	for i := range job.Submissions {
+		if job.Submissions[i].Revoke == tasks.RevokeWanted {
+			return false
+		}
+	}
+	return job.State.AtRest() && job.Kind == "" && !job.HasLive()
+}
+
+// longWait is a delivery that has failed twice, the second time because its
+// worker was paused: the next try is minutes away.
+func longWait(d tasks.Delivery) bool {
+	return d.State == tasks.DeliveryPending && d.Tries >= 2 && time.Until(d.NextAt) > 30*time.Second
 }
 
 func (c *chaos) awaitSettled(records *store.Store) map[string]*tasks.Job {
@@ -207,10 +223,15 @@ func (c *chaos) requireToldOf(jobs map[string]*tasks.Job) {
 
 // requireNothingOwed compares the open index and asynq's queues with the jobs.
 func (c *chaos) requireNothingOwed(records *store.Store, jobs map[string]*tasks.Job) {
-	owing := 0
+	owing, deliveries := 0, int64(0)
 	for _, job := range jobs {
 		if job.Owes() {
-			owing++ // a submission that nobody can tell of
+			owing++ // a submission that nobody can tell of, or a delivery
+		}
+		for _, d := range job.Outbox {
+			if longWait(d) {
+				deliveries++
+			}
 		}
 	}
 	counts, err := records.Counts(c.t.Context())
@@ -228,7 +249,8 @@ func (c *chaos) requireNothingOwed(records *store.Store, jobs map[string]*tasks.
 			return false
 		}
 		for _, s := range stats {
-			if s.Size[orchestrator.TaskPending]+s.Size[orchestrator.TaskActive]+s.Size[orchestrator.TaskScheduled]+s.Size[orchestrator.TaskRetry] > 0 {
+			owed := s.Size[orchestrator.TaskPending] + s.Size[orchestrator.TaskActive] + s.Size[orchestrator.TaskScheduled] + s.Size[orchestrator.TaskRetry]
+			if owed > 0 && (s.Queue != tasks.QueueDeliver || owed > deliveries) {
 				return false
 			}
 		}
