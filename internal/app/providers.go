@@ -27,19 +27,12 @@ var openers = map[string]providers.Opener{
 	"command":    command.Open,
 	"elevenlabs": elevenlabs.Open,
 	"fal":        fal.Open,
+	"luma":       luma.Open,
 	"openai":     openai.Open,
 	"replicate":  replicate.Open,
 	"runway":     runway.Open,
 	"sdwebui":    sdwebui.Open,
 	"sketch":     sketch.Open,
-	"bfl":       bfl.Open,
-	"command":   command.Open,
-	"fal":       fal.Open,
-	"luma":      luma.Open,
-	"openai":    openai.Open,
-	"replicate": replicate.Open,
-	"runway":    runway.Open,
-	"sketch":    sketch.Open,
 }
 
 // openRegistry opens the configured providers.
