@@ -195,6 +195,7 @@ var keyVariables = map[string]string{
 	"elevenlabs": "ELEVENLABS_API_KEY",
 	"fal":        "FAL_KEY",
 	"gemini":     "GEMINI_API_KEY",
+	"kling":      "KLING_API_KEY",
 	"luma":       "LUMAAI_API_KEY",
 	"openai":     "OPENAI_API_KEY",
 	"replicate":  "REPLICATE_API_TOKEN",
