@@ -34,6 +34,7 @@ type bankKind struct{ finds, cancels, resubmit bool }
 // generation is what the bank was asked for and took.
 type generation struct {
 	id, client, job, token string
+	provider               string // the name that it goes by
 	submission             int
 	polls                  int // until it has ended
 	doomed                 bool
@@ -77,7 +78,7 @@ func (b *bank) Submit(_ context.Context, req providers.Request) (st providers.St
 	answer := "taken"
 	if !b.calm {
 		answer = rapid.SampledFrom([]string{
-			"taken", "taken", "at once", "taken, answer lost", "taken, answer lost", "never heard", "busy", "throttled", "refused", "failed",
+			"taken", "taken", "at once", "taken, answer lost", "taken, answer lost", "never heard", "busy", "throttled", "refused", "no key", "failed",
 		}).Draw(b.draw, "answer")
 	}
 	// It is taken, if at all, when the call begins: what others do meanwhile
@@ -93,6 +94,9 @@ func (b *bank) Submit(_ context.Context, req providers.Request) (st providers.St
 	case "refused":
 		b.failures++
 		err = refusal.err
+	case "no key":
+		b.failures++
+		err = noKey.err
 	default:
 		g := b.take(req, answer == "failed")
 		st = providers.Status{State: providers.Running, RemoteID: g.id}
@@ -129,9 +133,9 @@ func (b *bank) take(req providers.Request, doomed bool) *generation {
 			b.draw.Fatalf("%s is bought although %s is %s: %+v", req.ClientID, g.client, g.state, job)
 		}
 	}
-	token := req.WebhookURL[strings.LastIndexByte(req.WebhookURL, '/')+1:]
+	path := strings.Split(req.WebhookURL, "/") // …/webhooks/<provider>/<job>/<token>
 	g := &generation{
-		id: fmt.Sprintf("g-%d", len(b.made)+1), client: req.ClientID, job: req.JobID, submission: req.Submission, token: token,
+		id: fmt.Sprintf("g-%d", len(b.made)+1), client: req.ClientID, job: req.JobID, submission: req.Submission, token: path[len(path)-1], provider: path[len(path)-3],
 		polls: 1, state: providers.Running,
 	}
 	if !b.calm {

@@ -54,12 +54,16 @@ func newProperty(rt *rapid.T) *property {
 		finds: rapid.Bool().Draw(rt, "finds"), cancels: rapid.Bool().Draw(rt, "cancels"),
 		resubmit: rapid.IntRange(0, 3).Draw(rt, "resubmit") == 0,
 	}}
-	registry, err := providers.NewRegistry([]providers.Entry{
-		{Name: "lumen", Adapter: "lumen", Provider: b.asProvider(), ResubmitOnUnknown: b.kind.resubmit},
-	}, "")
-	require.NoError(rt, err)
-	w.open(func(cfg *Config) { cfg.Registry = registry })
+	entries := []providers.Entry{{Name: "lumen", Adapter: "lumen", Provider: b.asProvider(), ResubmitOnUnknown: b.kind.resubmit}}
 	d := draft()
+	if rapid.Bool().Draw(rt, "fallback") {
+		entries = append(entries, providers.Entry{Name: "other", Adapter: "lumen", Provider: b.asProvider(), ResubmitOnUnknown: b.kind.resubmit})
+		d.ProviderID, d.FallbackProviderIDs = "lumen", []string{"other"}
+	}
+	registry, err := providers.NewRegistry(entries, "")
+	require.NoError(rt, err)
+	patience := rapid.SampledFrom([]time.Duration{0, 0, 10 * time.Minute}).Draw(rt, "unresolved timeout")
+	w.open(func(cfg *Config) { cfg.Registry, cfg.Retention.UnresolvedTimeout = registry, patience })
 	d.WebhookURL = "https://hook.test/"
 	timeout := rapid.SampledFrom([]int64{20_000, 120_000, 3_600_000}).Draw(rt, "timeout")
 	d.TimeoutMS = &timeout
@@ -180,7 +184,9 @@ func (p *property) webhook() {
 	if id != g.id && id == "g-1" {
 		return // a provider that knows the token does not sell one generation as another
 	}
-	p.verb(func() error { return p.world.engine.Hint(context.Background(), "lumen", g.job, token, nil, []byte(id)) })
+	p.verb(func() error {
+		return p.world.engine.Hint(context.Background(), g.provider, g.job, token, nil, []byte(id))
+	})
 }
 
 // resolve tells an unresolved job the truth, as the bill has it.
