@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"flag"
 	"fmt"
 	"strings"
 	"syscall"
@@ -122,6 +123,8 @@ func TestKilledInsideAPaidCallThatNobodyCanLookUp(t *testing.T) {
 	require.Zero(t, stats.Duplicates)
 }
 
+var pausedFor = flag.Duration("paused.for", 20*time.Second, "how long a worker is paused that is inside paid calls")
+
 // TestPausedWorker stops a worker for longer than its lease while it is inside
 // paid calls, and wakes it: what it brings then is a fact, and nothing is
 // bought twice.
@@ -136,7 +139,7 @@ func TestPausedWorker(t *testing.T) {
 	}, time.Minute, 10*time.Millisecond)
 	f.workers[0].signal(syscall.SIGSTOP)
 	f.work(1)
-	time.Sleep(20 * time.Second) // longer than the lease, the submit time-out and the slack: that is the fault
+	time.Sleep(*pausedFor) // longer than the lease, the submit time-out and the slack: that is the fault
 	f.workers[0].signal(syscall.SIGCONT)
 	jobs := f.awaitRest(ids, 2*patience)
 	f.requireBoughtOnce(jobs)
