@@ -37,6 +37,9 @@ type Server struct {
 	dir  string
 	port int
 	args []string
+	tls  *encryption // nil: none
+	// config is the file of a sentinel, empty for a server.
+	config string
 
 	process *os.Process
 	exited  chan struct{} // closed when the process has ended
@@ -62,13 +65,15 @@ func Args(args ...string) Option {
 // nothing.
 func Start(t testing.TB, opts ...Option) *Server {
 	t.Helper()
-	bin, err := find()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{t: t, bin: bin, dir: t.TempDir()}
+	s := &Server{t: t, dir: t.TempDir()}
 	for _, opt := range opts {
 		opt(s)
+	}
+	var err error
+	if s.bin == "" {
+		if s.bin, err = find(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Cleanup(s.Kill)
 	// Between choosing a free port and the server's taking it another process
@@ -76,6 +81,11 @@ func Start(t testing.TB, opts ...Option) *Server {
 	for range 5 {
 		if s.port, err = freePort(); err != nil {
 			t.Fatal(err)
+		}
+		if s.tls != nil {
+			if err = s.tls.prepare(s.dir); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err = s.run(); err == nil {
 			return s
@@ -137,8 +147,7 @@ func (s *Server) run() error {
 	}
 	defer log.Close()
 
-	args := append([]string{"-c", watched, "sh", s.bin,
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir, "--save", ""}, s.args...)
+	args := append([]string{"-c", watched, "sh", s.bin}, s.commandLine()...)
 	cmd := exec.Command("/bin/sh", args...)
 	cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = log, log, []*os.File{hold}
 	if err := cmd.Start(); err != nil {
@@ -158,6 +167,15 @@ func (s *Server) run() error {
 		return fmt.Errorf("start redis: %w\n%s", err, text)
 	}
 	return nil
+}
+
+// commandLine is what the program is started with.
+func (s *Server) commandLine() []string {
+	port := []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir}
+	if s.config != "" {
+		return append(append([]string{s.config}, port...), "--sentinel")
+	}
+	return append(append(append(port, "--save", ""), s.args...), s.tls.args()...)
 }
 
 // end signals the process and waits for its end. The watcher is told goodbye
