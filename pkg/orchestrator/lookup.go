@@ -98,6 +98,7 @@ func (e *Engine) unaskable(s *tasks.Submission, entry providers.Entry) move {
 
 // foundAs records a submission that was found, in whatever state it is.
 func (e *Engine) foundAs(ctx context.Context, job *tasks.Job, s *tasks.Submission, st providers.Status) move {
+	st = e.sane(st)
 	switch st.State {
 	case providers.Succeeded:
 		outputs, err := e.keepOutputs(ctx, job, s.Number, st)

@@ -59,6 +59,7 @@ func (e *Engine) pollOne(ctx context.Context, job *tasks.Job, s *tasks.Submissio
 	if err != nil {
 		return e.blip(job, s, err, startedAt)
 	}
+	st = e.sane(st)
 	switch st.State {
 	case providers.Queued, providers.Running:
 		return e.running(job.Step, s.Number, st, nil, startedAt)

@@ -19,9 +19,6 @@ func stagingPrefix(jobID string, submission int) string {
 // later: bytes that came with the answer are staged, since they cannot be
 // fetched again; URLs are noted.
 func (e *Engine) keepOutputs(ctx context.Context, job *tasks.Job, number int, st providers.Status) ([]tasks.Output, error) {
-	if len(st.Outputs) > e.Limits.Outputs {
-		st.Outputs = st.Outputs[:e.Limits.Outputs]
-	}
 	for _, out := range st.Outputs {
 		if len(out.Data) > 0 {
 			return e.Artifacts.Stage(ctx, stagingPrefix(job.ID, number), st)

@@ -216,7 +216,13 @@ func (e *Engine) call(ctx, callCtx context.Context, job *tasks.Job, number int, 
 	if err != nil {
 		return e.refused(keep, job, number, entry, err)
 	}
+	status = e.sane(status)
 	switch {
+	case len(status.RemoteID) > longestID:
+		return e.record(keep, job, e.lost(number, &tasks.Failure{
+			Class: classify.UnknownOutcome, Code: "strange_answer", ProviderID: entry.Name, At: e.Store.Now(),
+			Message: "the provider accepted the submission under an id that is too long to be one",
+		}))
 	case status.State == providers.Failed || status.State == providers.Canceled:
 		failure := statusFailure(entry.Name, status, e.Store.Now())
 		return e.record(keep, job, e.acceptedAndFailed(number, status, failure))

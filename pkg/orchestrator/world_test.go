@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -268,6 +269,8 @@ type scripted struct {
 	lag     time.Duration
 	submits int // calls of Submit
 	cancels int
+	// remoteID is what it calls everything, empty: by the client's id.
+	remoteID string
 
 	synchronous bool
 	report      func(context.Context, *float64, string) bool // of the submission that is under way
@@ -311,7 +314,7 @@ func (p *scripted) Submit(_ context.Context, req providers.Request) (st provider
 		}
 		st, err = r.status, r.err
 		if st.RemoteID != "" {
-			st.RemoteID = "r-" + req.ClientID
+			st.RemoteID = cmp.Or(p.remoteID, "r-"+req.ClientID)
 		}
 	})
 	return st, err
