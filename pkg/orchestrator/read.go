@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -13,6 +14,10 @@ import (
 // lookAnyway is how often a watcher reads the record although nothing was
 // announced: announcements may be lost while the store is away.
 const lookAnyway = 10 * time.Second
+
+// lookAgain is how long a watcher waits before it reads again what could not be
+// read.
+const lookAgain = time.Second
 
 // Get returns a tenant's job. Another tenant's job is ErrNotFound, as if it did
 // not exist.
@@ -52,20 +57,28 @@ func (e *Engine) Wait(ctx context.Context, tenant, id string, d time.Duration) (
 
 // Watch yields the job whenever a newer version than after is there, and ends
 // once it has yielded one at rest, or one at rest is not newer. Versions may be
-// skipped: it is a stream of states. It ends with the context's error when that
-// is over.
+// skipped: it is a stream of states. A store that is away for a while, or too
+// busy because many watch, delays it; only where the job could not be read even
+// once is that its end. It ends with the context's error when that is over.
 func (e *Engine) Watch(ctx context.Context, tenant, id string, after int64) iter.Seq2[*tasks.Job, error] {
 	return func(yield func(*tasks.Job, error) bool) {
 		changed, stop := e.Store.Watch(id)
 		defer stop()
 		ticker := time.NewTicker(lookAnyway)
 		defer ticker.Stop()
-		for {
+		for seen := false; ; {
 			job, err := e.Get(context.WithoutCancel(ctx), tenant, id)
+			if seen && errors.Is(err, ErrUnavailable) {
+				if sleep(ctx, lookAgain) {
+					continue
+				}
+				err = ctx.Err()
+			}
 			if err != nil {
 				yield(nil, err)
 				return
 			}
+			seen = true
 			if job.Version > after {
 				after = job.Version
 				if !yield(job, nil) {
