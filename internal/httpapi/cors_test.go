@@ -31,3 +31,16 @@ func TestCORSIsOffUnlessConfigured(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, preflight.Code)
 	require.Contains(t, preflight.Header().Get("Access-Control-Allow-Headers"), "Idempotency-Key")
 }
+
+// TestCORSWithoutKeys: a page that was let in by its origin may do more than ask
+// whether it may.
+func TestCORSWithoutKeys(t *testing.T) {
+	t.Parallel()
+	r := serve(t, func(c *Config) { c.CORSOrigins = []string{"https://app.example/"} })
+	a := r.do("POST", "/v1/jobs", sunset, "Origin: https://app.example", "Sec-Fetch-Site: cross-site")
+	require.Equal(t, http.StatusAccepted, a.StatusCode, a.body)
+	require.Equal(t, "https://app.example", a.Header.Get("Access-Control-Allow-Origin"))
+	a = r.do("POST", "/v1/jobs", sunset, "Origin: https://evil.example", "Sec-Fetch-Site: cross-site")
+	requireProblem(t, a, http.StatusForbidden, codeCrossOrigin)
+	require.Empty(t, a.Header.Get("Access-Control-Allow-Origin"))
+}

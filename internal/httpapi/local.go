@@ -5,14 +5,22 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"go.uber.org/zap"
 )
 
 // protectLocal guards a server that has no keys. Whoever is on the machine may
 // use it, and so might a web page in a browser there: one that another site
 // serves (a cross-origin request), or one whose name was rebound to the loopback
-// address (a foreign Host). Both are refused.
+// address (a foreign Host). Both are refused, but for pages of the origins that
+// were configured.
 func (s *server) protectLocal(next http.Handler) http.Handler {
 	crossOrigin := http.NewCrossOriginProtection()
+	for _, origin := range s.CORSOrigins {
+		if err := crossOrigin.AddTrustedOrigin(origin); err != nil {
+			s.Logger.Warn("a configured origin is none", zap.Error(err)) // it stays refused
+		}
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if len(s.keys()) > 0 {
 			next.ServeHTTP(w, r)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -114,6 +115,10 @@ func newServer(cfg Config) *server {
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
 	cfg.PublicURL = strings.TrimSuffix(cfg.PublicURL, "/")
+	cfg.CORSOrigins = slices.Clone(cfg.CORSOrigins)
+	for i, origin := range cfg.CORSOrigins {
+		cfg.CORSOrigins[i] = strings.TrimSuffix(origin, "/") // as browsers write them
+	}
 	return &server{
 		Config:     cfg,
 		failures:   newFailures(cfg.Now),
