@@ -99,6 +99,7 @@ var checks = []struct {
 	{"Refusal", checkRefusal},           // moderation is ContentPolicy, not Validation
 	{"Replies", checkReplies},           // each error file has the class that it is named for
 	{"Statuses", checkStatuses},         // 401, 402, 422, 429, 5xx; Retry-After kept
+	{"Verdicts", checkVerdicts},         // of each fault: accepted, surely not, or nobody knows
 	{"OneCall", checkOneCall},           // no retries of its own
 	{"Redirect", checkRedirect},         // a paid call is not sent again elsewhere
 	{"Cancellation", checkCancellation}, // gives up when its context does
@@ -107,13 +108,16 @@ var checks = []struct {
 	{"Truncated", checkTruncated},       // an answer that breaks off
 	{"SlowBody", checkSlowBody},         // an answer that never ends, slowly
 	{"TooLarge", checkTooLarge},         // an answer that never ends, fast
+	{"Limits", checkLimits},             // nor an error or a poll that never ends
 	{"Strange", checkStrange},           // a state nobody documented is an error
+	{"NewFields", checkNewFields},       // a field nobody documented is none
 	{"Unreachable", checkUnreachable},   // no server there: Network, nothing was bought
 	{"DeadlinePassed", checkDeadline},   // it is too late: not called
 	{"KeepsSecret", checkKeepsSecret},   // no error prints the credential or the prompt
 	{"Concurrent", checkConcurrent},     // methods are called at the same time
 	{"Cancel", checkCancel},             // of what has ended or is unknown: no error
 	{"Find", checkFind},                 // never says absent when it could not ask
+	{"GivesUp", checkGivesUp},           // cancels and look-ups end with their context
 	{"Download", checkDownload},         // the bytes, or why not
 	{"Webhook", checkWebhook},           // a genuine one is a hint, a forged one is refused
 }

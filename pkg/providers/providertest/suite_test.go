@@ -100,6 +100,12 @@ func (l *lumen) Submit(ctx context.Context, req providers.Request) (providers.St
 		err = &classify.Error{Class: classify.Classify(err).Class, Message: "failed", Cause: errors.New(Secret)}
 	case l.fault == "is never sure" && classify.Classify(err).Class == classify.Network:
 		err = &classify.Error{Class: classify.UnknownOutcome, Message: "lost"}
+	case l.fault == "takes a gateway's word" && classify.Classify(err).Status >= 500:
+		err = &classify.Error{Class: classify.Server, Message: "down"}
+	case l.fault == "doubts each answer" && classify.Classify(err).Status == http.StatusConflict:
+		err = &classify.Error{Class: classify.UnknownOutcome, Message: "lost"}
+	case l.fault == "knows one status only" && err == nil && l.asked.Add(1) > 3:
+		err = &classify.Error{Class: classify.UnknownOutcome, Message: "lost"}
 	case l.fault == "money is rate" && classify.Classify(err).Class == classify.Quota:
 		err = &classify.Error{Class: classify.RateLimit, Message: "slow down"}
 	}
@@ -111,6 +117,9 @@ func (l *lumen) submit(ctx context.Context, req providers.Request) (providers.St
 	case "ignores its context":
 		ctx = context.WithoutCancel(ctx)
 	case "follows redirects", "reads without end", "makes do with half":
+		return l.byHand(ctx, req)
+	}
+	if l.fault == "is strict about fields" {
 		return l.byHand(ctx, req)
 	}
 	var out drawing
@@ -144,18 +153,41 @@ func (l *lumen) byHand(ctx context.Context, req providers.Request) (providers.St
 		return providers.Status{State: providers.Queued, RemoteID: "?"}, nil
 	}
 	var out drawing
-	if json.Unmarshal(body, &out) != nil {
+	decoder := json.NewDecoder(bytes.NewReader(body))
+	if l.fault == "is strict about fields" {
+		decoder.DisallowUnknownFields()
+	}
+	if decoder.Decode(&out) != nil {
 		return providers.Status{}, lost
 	}
 	return l.status(out, true)
 }
 
 func (l *lumen) Poll(ctx context.Context, ref providers.Ref) (providers.Status, error) {
+	if l.fault == "reads polls without end" {
+		return l.pollByHand(ctx, ref)
+	}
 	var out drawing
 	if _, err := l.client.JSON(ctx, providers.Call{URL: "/drawings/" + url.PathEscape(ref.RemoteID)}, nil, &out); err != nil {
 		return providers.Status{}, err
 	}
 	return l.status(out, false)
+}
+
+// pollByHand is how one would write it without the client.
+func (l *lumen) pollByHand(ctx context.Context, ref providers.Ref) (providers.Status, error) {
+	blip := &classify.Error{Class: classify.Server, Message: "unreadable"}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, l.baseURL+"/drawings/"+ref.RemoteID, nil)
+	if err != nil {
+		return providers.Status{}, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return providers.Status{}, blip
+	}
+	defer func() { _ = response.Body.Close() }()
+	_, _ = io.Copy(io.Discard, io.MultiReader(response.Body))
+	return providers.Status{}, blip
 }
 
 func (l *lumen) status(d drawing, submitted bool) (providers.Status, error) {
@@ -180,6 +212,9 @@ func (l *lumen) status(d drawing, submitted bool) (providers.Status, error) {
 }
 
 func (l *lumen) Cancel(ctx context.Context, ref providers.Ref) error {
+	if l.fault == "cancels without its context" {
+		ctx = context.WithoutCancel(ctx)
+	}
 	_, err := l.client.Do(ctx, providers.Call{Method: http.MethodDelete, URL: "/drawings/" + url.PathEscape(ref.RemoteID)})
 	if classify.Classify(err).Class == classify.NotFound && l.fault != "cancels only what is there" {
 		return nil
@@ -317,6 +352,12 @@ func TestBrokenAdaptersFail(t *testing.T) {
 		"cancels only what is there":         {"Cancel"},
 		"takes silence for absence":          {"Find"},
 		"downloads the start":                {"Download"},
+		"is strict about fields":             {"NewFields"},
+		"takes a gateway's word":             {"Verdicts", "Statuses"},
+		"doubts each answer":                 {"Verdicts"},
+		"knows one status only":              {"Verdicts"},
+		"reads polls without end":            {"Limits"},
+		"cancels without its context":        {"GivesUp"},
 		"believes any webhook":               {"Webhook"},
 		"believes old webhooks":              {"Webhook"},
 		"believes webhooks about nothing":    {"Webhook"},
@@ -330,7 +371,7 @@ func TestBrokenAdaptersFail(t *testing.T) {
 				t.Parallel()
 				a := lumenAdapter(fault)
 				a.patience = 500 * time.Millisecond
-				if name == "TooLarge" {
+				if name == "TooLarge" || name == "Limits" {
 					a.patience = time.Minute
 				}
 				require.True(t, fails(t, name, a), "%s must fail for an adapter that %s", name, fault)
