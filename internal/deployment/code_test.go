@@ -40,6 +40,11 @@ func TestProviderOfTheWalkKeepsTheContract(t *testing.T) {
 	out, err := exec.CommandContext(t.Context(), "go", "test", "-count=1", "-vet=all", "-v", "./"+written(t, "adding-a-provider.md")).CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), "--- PASS: TestContract/Find")
+	require.Contains(t, string(out), "--- PASS: TestContract/Verdicts")
+	adapter := file.FindStringSubmatch(document(t, "adding-a-provider.md"))
+	require.Equal(t, "lumen.go", adapter[1])
+	code := regexp.MustCompile(`(?m)^\s*[^/\s].*$`).FindAllString(adapter[2], -1)
+	require.Less(t, len(code), 150, "lines of code of a whole adapter")
 }
 
 // TestReceiverOfWebhooksVerifies has Easel's own sender call the receiver that
