@@ -12,12 +12,14 @@ import (
 	"github.com/easel-jobs/easel/pkg/providers/elevenlabs"
 	"github.com/easel-jobs/easel/pkg/providers/fal"
 	"github.com/easel-jobs/easel/pkg/providers/kling"
+	"github.com/easel-jobs/easel/pkg/providers/gemini"
 	"github.com/easel-jobs/easel/pkg/providers/luma"
 	"github.com/easel-jobs/easel/pkg/providers/openai"
 	"github.com/easel-jobs/easel/pkg/providers/replicate"
 	"github.com/easel-jobs/easel/pkg/providers/runway"
 	"github.com/easel-jobs/easel/pkg/providers/sdwebui"
 	"github.com/easel-jobs/easel/pkg/providers/sketch"
+	"github.com/easel-jobs/easel/pkg/providers/stability"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
@@ -29,12 +31,14 @@ var openers = map[string]providers.Opener{
 	"elevenlabs": elevenlabs.Open,
 	"fal":        fal.Open,
 	"kling":      kling.Open,
+	"gemini":     gemini.Open,
 	"luma":       luma.Open,
 	"openai":     openai.Open,
 	"replicate":  replicate.Open,
 	"runway":     runway.Open,
 	"sdwebui":    sdwebui.Open,
 	"sketch":     sketch.Open,
+	"stability":  stability.Open,
 }
 
 // openRegistry opens the configured providers.

@@ -111,14 +111,19 @@ func checkRefusal(t testing.TB, a Adapter) {
 	}
 	c := a.calls(t)
 	refused := a.reply(t, "refused.http")
-	err := c.submit(t.Context(), refused.ServeHTTP)
+	c.double.Answer(a.routed(t, refused.ServeHTTP))
+	st, err := c.provider.Submit(t.Context(), a.Request)
 	if err != nil && classify.Classify(err).Class == classify.ContentPolicy {
 		_ = requireTyped(t, err, "refused.http")
 		return
 	}
+	if err == nil && st.State == providers.Failed {
+		require.Equal(t, classify.ContentPolicy, st.Failure.Class, "refused.http said to a submission")
+		return
+	}
 	require.True(t, c.polls, "refused.http: a submission is refused by moderation, and the class is ContentPolicy (%v)", err)
 	c.double.Answer(a.routed(t, refused.ServeHTTP))
-	st, err := c.provider.Poll(t.Context(), c.ref)
+	st, err = c.provider.Poll(t.Context(), c.ref)
 	require.NoError(t, err, "refused.http said to a poll")
 	require.NotNil(t, st.Failure, "refused.http said to a poll")
 	require.Equal(t, classify.ContentPolicy, st.Failure.Class, "refused.http said to a poll")
