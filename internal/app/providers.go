@@ -11,8 +11,8 @@ import (
 	"github.com/easel-jobs/easel/pkg/providers/command"
 	"github.com/easel-jobs/easel/pkg/providers/elevenlabs"
 	"github.com/easel-jobs/easel/pkg/providers/fal"
-	"github.com/easel-jobs/easel/pkg/providers/kling"
 	"github.com/easel-jobs/easel/pkg/providers/gemini"
+	"github.com/easel-jobs/easel/pkg/providers/kling"
 	"github.com/easel-jobs/easel/pkg/providers/luma"
 	"github.com/easel-jobs/easel/pkg/providers/openai"
 	"github.com/easel-jobs/easel/pkg/providers/replicate"
@@ -30,8 +30,8 @@ var openers = map[string]providers.Opener{
 	"command":    command.Open,
 	"elevenlabs": elevenlabs.Open,
 	"fal":        fal.Open,
-	"kling":      kling.Open,
 	"gemini":     gemini.Open,
+	"kling":      kling.Open,
 	"luma":       luma.Open,
 	"openai":     openai.Open,
 	"replicate":  replicate.Open,
