@@ -378,6 +378,25 @@ func (c *Client) Failed(code, message string) *classify.Error {
 	return failure
 }
 
+// Refused is the error for an answer with a status of success whose body says
+// that there was none, as some providers have it: what is said in it decides,
+// and what the call has sent is struck out. A code that [ClientConfig].Classes
+// does not know is classify.Unknown.
+func (c *Client) Refused(call Call, code, message string) *classify.Error {
+	class, known := c.config.Classes[strings.ToLower(code)]
+	switch {
+	case !known:
+		class = classify.Unknown
+	case call.Submit && c.config.DoubtServerErrors && class == classify.Server:
+		class = classify.UnknownOutcome
+	}
+	failure := c.Failed(code, message)
+	scrub := scrubber{payload: call.Payload}
+	failure.Class, failure.Status = class, http.StatusOK
+	failure.Code, failure.Message = scrub.code(failure.Code), scrub.message(failure.Message)
+	return failure
+}
+
 func (c *Client) strange(submit bool, status int, code, message string) *classify.Error {
 	class := classify.Server
 	if submit {

@@ -818,3 +818,34 @@ func TestClientOfSettings(t *testing.T) {
 	require.Equal(t, "https://lumen.example", client.base.String())
 	require.Equal(t, "lumen", client.Failed("", "").Provider)
 }
+
+func TestRefused(t *testing.T) {
+	t.Parallel()
+	const prompt = "an embarrassing secret painted on a barn door"
+	payload, err := JSONPayload(map[string]any{"prompt": prompt})
+	require.NoError(t, err)
+	for name, tt := range map[string]struct {
+		doubt, submit bool
+		code          string
+		want          classify.Class
+	}{
+		"known":              {true, true, "NO_CREDIT", classify.Quota},
+		"unknown":            {true, true, "new", classify.Unknown},
+		"its trouble":        {true, true, "down", classify.UnknownOutcome},
+		"its trouble, sure":  {false, true, "down", classify.Server},
+		"its trouble, later": {true, false, "down", classify.Server},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := newClientFor(t, "https://lumen.example", func(c *ClientConfig) {
+				c.DoubtServerErrors = tt.doubt
+				c.Classes = map[string]classify.Class{"no_credit": classify.Quota, "down": classify.Server}
+			})
+			failure := client.Refused(Call{Submit: tt.submit, Payload: payload}, tt.code, "we do not like "+prompt+" with "+key)
+			require.Equal(t, tt.want, failure.Class)
+			require.Equal(t, tt.code, failure.Code)
+			require.NotContains(t, failure.Message, prompt)
+			require.NotContains(t, failure.Message, key)
+		})
+	}
+}

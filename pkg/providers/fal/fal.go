@@ -53,10 +53,13 @@ func Open(s providers.Settings) (providers.Provider, error) {
 	if err := s.Decode(&p.options); err != nil {
 		return nil, fmt.Errorf("options: %w", err)
 	}
-	var err error
+	own, err := hosts(DefaultBaseURL, p.options.PlatformURL, p.options.KeysURL)
+	if err != nil {
+		return nil, fmt.Errorf("options: %w", err)
+	}
 	p.client, err = s.Client(DefaultBaseURL, providers.ClientConfig{
 		Classes: classes, DecodeError: decodeError, DoubtServerErrors: true,
-		Hosts:     []string{"*.fal.run", "api.fal.ai", "rest.fal.ai"},
+		Hosts:     own,
 		Authorize: func(r *http.Request) { r.Header.Set("Authorization", "Key "+s.APIKey.Reveal()) },
 	})
 	if err != nil {
@@ -64,6 +67,19 @@ func Open(s providers.Settings) (providers.Provider, error) {
 	}
 	p.keys = providers.NewKeys(p.fetchKeys)
 	return p, nil
+}
+
+// hosts are those of fal's addresses.
+func hosts(addresses ...string) ([]string, error) {
+	var list []string
+	for _, address := range addresses {
+		parsed, err := url.Parse(address)
+		if err != nil || parsed.Hostname() == "" {
+			return nil, errors.New("platform_url and keys_url: must be URLs")
+		}
+		list = append(list, strings.ToLower(parsed.Hostname()))
+	}
+	return list, nil
 }
 
 //go:embed schemas/*.json

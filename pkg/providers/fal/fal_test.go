@@ -250,6 +250,8 @@ func TestOpen(t *testing.T) {
 	t.Parallel()
 	_, err := Open(providers.Settings{Name: "fal"})
 	require.ErrorContains(t, err, "api_key: is missing")
+	_, err = Open(providers.Settings{Name: "fal", APIKey: "k", Options: map[string]any{"keys_url": "nowhere"}})
+	require.ErrorContains(t, err, "keys_url")
 	p, err := Open(providers.Settings{Name: "fal", APIKey: "k"})
 	require.NoError(t, err)
 	require.Equal(t, "https://api.fal.ai/v1", p.(*Provider).options.PlatformURL)

@@ -148,23 +148,21 @@ func (p *Provider) Submit(ctx context.Context, req providers.Request) (providers
 // call makes a call and opens the envelope. A code that is not zero is a
 // failure, also where the status is 200.
 func (p *Provider) call(ctx context.Context, call providers.Call, in any) (json.RawMessage, error) {
+	if in != nil {
+		payload, err := providers.JSONPayload(in)
+		if err != nil {
+			return nil, err
+		}
+		call.Payload = payload
+	}
 	var answer envelope
-	if _, err := p.client.JSON(ctx, call, in, &answer); err != nil {
+	if _, err := p.client.JSON(ctx, call, nil, &answer); err != nil {
 		return nil, err
 	}
-	if answer.Code == 0 {
-		return answer.Data, nil
+	if answer.Code != 0 {
+		return nil, p.client.Refused(call, strconv.Itoa(answer.Code), answer.Message)
 	}
-	code := strconv.Itoa(answer.Code)
-	failure := p.client.Failed(code, answer.Message)
-	failure.Status = http.StatusOK
-	switch class, known := classes[code]; {
-	case !known:
-		failure.Class = classify.Unknown
-	case call.Submit && class == classify.Server:
-		failure.Class = classify.UnknownOutcome // it can be asked for by our id
-	}
-	return nil, failure
+	return answer.Data, nil
 }
 
 // Poll implements [providers.Provider].

@@ -172,3 +172,16 @@ func TestVendorsWebhook(t *testing.T) {
 	require.NoError(t, err, "without a secret the token in the URL has to do")
 	require.Equal(t, taskID, hint.RemoteID)
 }
+
+func TestRefusalsDoNotQuote(t *testing.T) {
+	t.Parallel()
+	double := providertest.NewDouble(t, func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_, _ = fmt.Fprintf(w, `{"code":1201,"message":%q}`, "not good: "+string(body))
+	})
+	_, err := at(t, double.URL, nil).Submit(t.Context(), providers.Request{
+		Feature: tasks.TextToVideo, Input: map[string]any{"prompt": providertest.Prompt},
+	})
+	require.Equal(t, classify.Validation, classify.Classify(err).Class)
+	require.NotContains(t, err.Error(), providertest.Prompt)
+}

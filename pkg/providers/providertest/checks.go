@@ -388,6 +388,7 @@ func checkKeepsSecret(t testing.TB, a Adapter) {
 	}
 	check(c.submit(t.Context(), cut), "cut off")
 	check(c.submit(t.Context(), page(http.StatusOK)), "garbage")
+	check(c.submit(t.Context(), echo(http.StatusOK)), "an error with a status of success that quotes the request")
 	_, err := a.New("http://127.0.0.1:1").Submit(t.Context(), a.Request)
 	check(err, "unreachable")
 	requireSilent(t, fmt.Sprintf("%+v %#v", c.provider.Capabilities(), c.provider.Capabilities()), "capabilities")
