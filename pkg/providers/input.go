@@ -306,7 +306,8 @@ func ModelOr(models map[tasks.Feature][]string, feature tasks.Feature, model str
 
 // Features lists what an adapter offers: each feature with its models, the
 // default first, and the schema of its input in schemas/<feature>.json. The
-// files are compiled in, so that a missing one is a mistake of the adapter's.
+// files are compiled in, so that a missing one is a mistake of the adapter's. It
+// is for a variable of the package: capabilities are asked for often.
 func Features(schemas fs.FS, models map[tasks.Feature][]string) []FeatureCapability {
 	var list []FeatureCapability
 	for _, feature := range slices.Sorted(maps.Keys(models)) {

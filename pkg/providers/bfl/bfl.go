@@ -67,10 +67,13 @@ func Open(s providers.Settings) (providers.Provider, error) {
 //go:embed schemas/*.json
 var schemas embed.FS
 
+// offered is read once: every job asks for it several times.
+var offered = providers.Features(schemas, models)
+
 // Capabilities implements [providers.Provider].
 func (p *Provider) Capabilities() providers.Capabilities {
 	return providers.Capabilities{
-		Features: providers.Features(schemas, models), Webhooks: true,
+		Features: offered, Webhooks: true,
 		Files: providers.HandoverDataURI, ResultLifetime: 10 * time.Minute,
 		Poll: providers.PollPolicy{First: time.Second, Interval: time.Second, Ceiling: 5 * time.Second},
 	}

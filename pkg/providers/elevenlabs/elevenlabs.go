@@ -71,9 +71,12 @@ func Open(s providers.Settings) (providers.Provider, error) {
 //go:embed schemas/*.json
 var schemas embed.FS
 
+// offered is read once: every job asks for it several times.
+var offered = providers.Features(schemas, models)
+
 // Capabilities implements [providers.Provider].
 func (p *Provider) Capabilities() providers.Capabilities {
-	return providers.Capabilities{Synchronous: true, Features: providers.Features(schemas, models)}
+	return providers.Capabilities{Synchronous: true, Features: offered}
 }
 
 // Submit implements [providers.Provider].

@@ -85,10 +85,13 @@ func hosts(addresses ...string) ([]string, error) {
 //go:embed schemas/*.json
 var schemas embed.FS
 
+// offered is read once: every job asks for it several times.
+var offered = providers.Features(schemas, models)
+
 // Capabilities implements [providers.Provider].
 func (p *Provider) Capabilities() providers.Capabilities {
 	return providers.Capabilities{
-		Features: providers.Features(schemas, models), Webhooks: true, Files: providers.HandoverDataURI,
+		Features: offered, Webhooks: true, Files: providers.HandoverDataURI,
 		Poll: providers.PollPolicy{First: time.Second, Interval: time.Second, Ceiling: 10 * time.Second},
 	}
 }

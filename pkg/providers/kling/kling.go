@@ -65,10 +65,13 @@ func Open(s providers.Settings) (providers.Provider, error) {
 //go:embed schemas/*.json
 var schemas embed.FS
 
+// offered is read once: every job asks for it several times.
+var offered = providers.Features(schemas, models)
+
 // Capabilities implements [providers.Provider].
 func (p *Provider) Capabilities() providers.Capabilities {
 	return providers.Capabilities{
-		Features: providers.Features(schemas, models), Webhooks: true,
+		Features: offered, Webhooks: true,
 		Files: providers.HandoverDataURI, ResultLifetime: 30 * 24 * time.Hour,
 		Poll: providers.PollPolicy{First: 5 * time.Second, Interval: 5 * time.Second, Ceiling: 20 * time.Second},
 	}

@@ -52,10 +52,13 @@ func Open(s providers.Settings) (providers.Provider, error) {
 //go:embed schemas/*.json
 var schemas embed.FS
 
+// offered is read once: every job asks for it several times.
+var offered = providers.Features(schemas, models)
+
 // Capabilities implements [providers.Provider].
 func (p *Provider) Capabilities() providers.Capabilities {
 	return providers.Capabilities{
-		Features: providers.Features(schemas, models), Webhooks: true, Files: providers.HandoverURL,
+		Features: offered, Webhooks: true, Files: providers.HandoverURL,
 		Poll: providers.PollPolicy{First: 3 * time.Second, Interval: 3 * time.Second, Ceiling: 15 * time.Second},
 	}
 }

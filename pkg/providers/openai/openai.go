@@ -127,7 +127,7 @@ var models = map[tasks.Feature][]string{
 func (p *Provider) Capabilities() providers.Capabilities {
 	c := providers.Capabilities{
 		Poll:     providers.PollPolicy{First: 5 * time.Second, Interval: 5 * time.Second, Ceiling: 20 * time.Second},
-		Features: providers.Features(schemas, models), Files: providers.HandoverUpload,
+		Features: slices.Clone(offered), Files: providers.HandoverUpload,
 		ResultLifetime: time.Hour, // of a DALL·E URL; other pictures come as bytes
 	}
 	if !p.vendor {
@@ -140,6 +140,9 @@ func (p *Provider) Capabilities() providers.Capabilities {
 
 //go:embed schemas/*.json
 var schemas embed.FS
+
+// offered is read once: every job asks for it several times.
+var offered = providers.Features(schemas, models)
 
 // withModel fills in OpenAI's default where no model was chosen.
 func withModel(req providers.Request) providers.Request {

@@ -52,11 +52,14 @@ func Open(s providers.Settings) (providers.Provider, error) {
 //go:embed schemas/*.json
 var schemas embed.FS
 
+// offered is read once: every job asks for it several times.
+var offered = providers.Features(schemas, models)
+
 // Capabilities implements [providers.Provider]. A task must not be asked about
 // more often than every five seconds.
 func (p *Provider) Capabilities() providers.Capabilities {
 	return providers.Capabilities{
-		Features: providers.Features(schemas, models), Files: providers.HandoverDataURI, ResultLifetime: 24 * time.Hour,
+		Features: offered, Files: providers.HandoverDataURI, ResultLifetime: 24 * time.Hour,
 		Poll: providers.PollPolicy{First: 5 * time.Second, Interval: 5 * time.Second, Ceiling: 20 * time.Second},
 	}
 }

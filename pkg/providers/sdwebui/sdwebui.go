@@ -79,13 +79,16 @@ func authorize(r *http.Request, key string) {
 //go:embed schemas/*.json
 var schemas embed.FS
 
+// offered is read once: every job asks for it several times.
+var offered = providers.Features(schemas, models)
+
 // models are none: a server has what its operator has put there.
 var models = map[tasks.Feature][]string{tasks.TextToImage: nil, tasks.ImageToImage: nil, tasks.Upscale: nil}
 
 // Capabilities implements [providers.Provider].
 func (p *Provider) Capabilities() providers.Capabilities {
 	return providers.Capabilities{
-		Synchronous: true, Features: providers.Features(schemas, models), Files: providers.HandoverDataURI,
+		Synchronous: true, Features: offered, Files: providers.HandoverDataURI,
 	}
 }
 

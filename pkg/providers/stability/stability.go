@@ -52,10 +52,13 @@ func Open(s providers.Settings) (providers.Provider, error) {
 //go:embed schemas/*.json
 var schemas embed.FS
 
+// offered is read once: every job asks for it several times.
+var offered = providers.Features(schemas, models)
+
 // Capabilities implements [providers.Provider].
 func (p *Provider) Capabilities() providers.Capabilities {
 	return providers.Capabilities{
-		Features: providers.Features(schemas, models), Files: providers.HandoverUpload, ResultLifetime: 24 * time.Hour,
+		Features: offered, Files: providers.HandoverUpload, ResultLifetime: 24 * time.Hour,
 		Poll: providers.PollPolicy{First: 10 * time.Second, Interval: 10 * time.Second, Ceiling: 20 * time.Second},
 	}
 }
