@@ -15,6 +15,7 @@ import (
 	"github.com/easel-jobs/easel/internal/config"
 	"github.com/easel-jobs/easel/internal/embedded"
 	"github.com/easel-jobs/easel/internal/httpapi"
+	"github.com/easel-jobs/easel/internal/store"
 	"github.com/easel-jobs/easel/pkg/orchestrator"
 	"github.com/easel-jobs/easel/pkg/providers"
 	"github.com/easel-jobs/easel/pkg/tasks"
@@ -345,3 +346,8 @@ var (
 
 // HasWorker reports whether providers can be registered.
 func (s *Service) HasWorker() bool { return s.worker }
+
+// Backlog is the named queue of that name.
+func (s *Service) Backlog(name string) *store.Backlog {
+	return s.platform.store.Backlog(s.Tenant, name)
+}

@@ -66,6 +66,11 @@ const (
 	keyInstallation = "easel:installation"
 	keyProviders    = "easel:providers"
 
+	// keyQueue + tenant + ":" + name is a named queue of Go programs: a list
+	// of what waits, a zset of what runs by the end of its lease, and a hash
+	// per item; see [Backlog].
+	keyQueue = "easel:queue:"
+
 	// keyJobs + tenant, keyJobs + tenant + ":status:" + status, and
 	// keyJobs + tenant + ":user:" + hash list ids in the order of their making:
 	// all scores are 0, and ids sort by time.

@@ -126,6 +126,7 @@ func (s *Store) loadScripts(ctx context.Context) error {
 			tombstoneScript, purgeScript, listScript,
 			uploadScript, removeUploadScript,
 			turnScript, callScript, gateScript, releaseScript,
+			addScript, takeItemScript, keepScript, endScript, dropScript, againScript,
 		} {
 			pipe.ScriptLoad(ctx, script.source)
 		}

@@ -51,6 +51,8 @@ type transport interface {
 	features(ctx context.Context) ([]Feature, error)
 	// register adds a provider to the worker of this process.
 	register(ctx context.Context, spec ProviderSpec) error
+	// backlog is the list of a named queue.
+	backlog(name string) (backlog, error)
 	close(ctx context.Context) error
 }
 

@@ -64,6 +64,15 @@ func (f function) Submit(ctx context.Context, req providers.Request) (providers.
 	r := ProviderRequest{
 		JobID: req.JobID, RequestID: req.ClientID, FeatureType: req.Feature, Model: req.Model, Input: req.Input, UserID: req.UserID,
 	}
+	r.Report = func(ctx context.Context, percent float64, message string) bool {
+		if req.Report == nil {
+			return true
+		}
+		if percent < 0 {
+			return req.Report(ctx, nil, message)
+		}
+		return req.Report(ctx, &percent, message)
+	}
 	for _, file := range req.Files {
 		r.Files = append(r.Files, ProviderFile{Pointer: file.Pointer, MediaType: file.MediaType, Data: file.Data})
 	}
@@ -71,9 +80,9 @@ func (f function) Submit(ctx context.Context, req providers.Request) (providers.
 	if err != nil {
 		return providers.Status{}, f.classified(err)
 	}
-	if made == nil || len(made.Files) == 0 && len(made.Output) == 0 {
+	if made == nil || len(made.Files) == 0 {
 		return providers.Status{}, &classify.Error{
-			Class: classify.GenerationFailed, Code: "no_output", Provider: f.spec.ID, Message: "the provider made nothing",
+			Class: classify.GenerationFailed, Code: "no_output", Provider: f.spec.ID, Message: "the provider made no file",
 		}
 	}
 	status := providers.Status{State: providers.Succeeded, Data: made.Output, Cost: made.Cost}

@@ -193,6 +193,10 @@ func (r *remote) features(ctx context.Context) ([]Feature, error) {
 
 func (r *remote) register(context.Context, ProviderSpec) error { return errNoWorker }
 
+func (r *remote) backlog(string) (backlog, error) {
+	return nil, fmt.Errorf("%w: a named queue lives in Redis; open the client with Connect or Embedded", ErrUnsupported)
+}
+
 func (r *remote) close(context.Context) error {
 	r.http.CloseIdleConnections()
 	return nil

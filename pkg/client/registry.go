@@ -60,6 +60,10 @@ type ProviderRequest struct {
 	// taken by {"$file": index}.
 	Files  []ProviderFile
 	UserID string
+	// Report tells how far the function is, to who watches the job: a
+	// percentage, negative where it is not known, and a message. It answers
+	// whether somebody still wants the result.
+	Report func(ctx context.Context, percent float64, message string) (wanted bool)
 }
 
 // Text returns a string of the input, or the fallback.
@@ -77,8 +81,8 @@ type ProviderFile struct {
 	Data      []byte
 }
 
-// ProviderResult is what a provider made. Something must be in it: a job with
-// neither files nor output has failed.
+// ProviderResult is what a provider made. There must be a file: a generation
+// without one has failed. A text is a file, too.
 type ProviderResult struct {
 	Files []File
 	// Output is what is not a file: a seed, a text.
