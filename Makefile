@@ -49,6 +49,10 @@ clients/typescript/node_modules: clients/typescript/package-lock.json
 	cd clients/typescript && npm ci --no-audit --no-fund
 	@touch $@
 
+.PHONY: fuzz
+fuzz: ## Run each fuzz test for FUZZTIME (30s)
+	@GO=$(GO) scripts/fuzz $(or $(FUZZTIME),30s) $(FUZZ)
+
 .PHONY: lint
 lint: $(LINT) ## Check format, vet and golangci-lint
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed:" $$unformatted; exit 1; }

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,7 +66,7 @@ func (s *server) readBody(q httpRequest, limit int64) ([]byte, error) {
 	if q.r.ContentLength > limit {
 		return nil, tooLarge
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(q.w, q.r.Body, limit))
+	raw, err := io.ReadAll(&counted{r: http.MaxBytesReader(q.w, q.r.Body, limit), x: exchangeOf(q.r.Context()), room: &s.bodies})
 	var exceeded *http.MaxBytesError
 	switch {
 	case err == nil:
@@ -73,11 +74,41 @@ func (s *server) readBody(q httpRequest, limit int64) ([]byte, error) {
 		return raw, nil
 	case errors.As(err, &exceeded):
 		return nil, tooLarge
+	case errors.Is(err, errNoMemory):
+		return nil, unavailable("Too many large requests are being served.", 2, nil)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, newProblem(codeMalformed, "The body did not arrive in time.")
 	default:
 		return nil, newProblem(codeMalformed, "The body ended before it was complete.")
 	}
+}
+
+var errNoMemory = errors.New("bodies take all the room that there is")
+
+// counted is a body on its way whose bytes count as held until the request has
+// been answered. They count as they come: a length that is only promised takes
+// no room from anybody.
+type counted struct {
+	r    io.Reader
+	x    *exchange
+	room *memory
+}
+
+// Read implements [io.Reader].
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	if !c.room.take(int64(n)) {
+		return 0, errNoMemory
+	}
+	c.x.held += int64(n)
+	return n, err
+}
+
+// letGo gives back the room of the request's body before the request ends.
+func (s *server) letGo(ctx context.Context) {
+	x := exchangeOf(ctx)
+	s.bodies.give(x.held)
+	x.held = 0
 }
 
 // setReadDeadline bounds how long the client may take to send what is left of

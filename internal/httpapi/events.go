@@ -50,11 +50,11 @@ func (s *server) watchJob(ctx context.Context, in *watchInput) (*huma.StreamResp
 		after = 0 // not a version of this job: begin anew
 	}
 	return &huma.StreamResponse{Body: func(huma.Context) {
-		if !s.streams.take() {
+		if !s.streams.take(job.Tenant) {
 			s.writeProblem(in.w, in.r, unavailable("Too many event streams are open.", 5, nil))
 			return
 		}
-		defer s.streams.give()
+		defer s.streams.give(job.Tenant)
 		s.stream(in.w, in.r, job.Tenant, in.ID, after)
 	}}, nil
 }

@@ -144,7 +144,7 @@ func TestEventsOfClientsThatLeave(t *testing.T) {
 	require.NotEmpty(t, a.Header.Get("Retry-After"))
 
 	s.stop()
-	require.Eventually(t, func() bool { return r.engine.watching() == 0 && len(r.server.streams) == 0 }, waitLong, waitStep)
+	require.Eventually(t, func() bool { return r.engine.watching() == 0 && r.server.streams.count() == 0 }, waitLong, waitStep)
 	again := r.watch(id)
 	require.Equal(t, 200, again.StatusCode)
 }

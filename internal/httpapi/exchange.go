@@ -18,6 +18,7 @@ type exchange struct {
 	id     string
 	tenant string
 	key    string // the key's name, never the key
+	held   int64  // bytes of its body, see [memory]
 	cause  error  // why we failed; for the log, not for the caller
 }
 
@@ -39,7 +40,7 @@ func (s *server) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := &exchange{id: requestID(r)}
 		began := time.Now()
-		response := &responseWriter{ResponseWriter: w, controller: http.NewResponseController(w)}
+		response := &responseWriter{ResponseWriter: w, controller: http.NewResponseController(w), writeTime: s.writeTime}
 		r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 		response.Header().Set("X-Request-Id", x.id)
 		response.Header().Set("X-Content-Type-Options", "nosniff")
@@ -49,6 +50,7 @@ func (s *server) observe(next http.Handler) http.Handler {
 			// the rest of those before it answers.
 			setReadDeadline(response, began.Add(s.Limits.BodyTime))
 		}
+		defer func() { s.bodies.give(x.held) }()
 		defer func() {
 			broken := recover()
 			if broken != nil && broken != http.ErrAbortHandler { //nolint:errorlint // a panic's value, which net/http compares so
@@ -149,6 +151,7 @@ type responseWriter struct {
 	controller *http.ResponseController
 	status     int
 	bytes      int64
+	writeTime  time.Duration
 	extended   time.Time
 }
 
@@ -166,10 +169,10 @@ func (w *responseWriter) Write(p []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
-	if now := time.Now(); now.Sub(w.extended) > time.Second {
+	if now := time.Now(); now.Sub(w.extended) > w.writeTime/30 {
 		w.extended = now
 		// A writer without deadlines (a test's recorder) has nothing to cut off.
-		_ = w.controller.SetWriteDeadline(now.Add(writeTime))
+		_ = w.controller.SetWriteDeadline(now.Add(w.writeTime))
 	}
 	n, err := w.ResponseWriter.Write(p)
 	w.bytes += int64(n)

@@ -47,15 +47,16 @@ func (s *server) upload(ctx context.Context, in *uploadInput) (*uploadOutput, er
 	if in.r.ContentLength > limit {
 		return nil, fileTooLarge(limit)
 	}
-	if !s.uploads.take() {
+	tenant := exchangeOf(ctx).tenant
+	if !s.uploads.take(tenant) {
 		return nil, unavailable("Too many files are being uploaded.", 5, nil)
 	}
-	defer s.uploads.give()
+	defer s.uploads.give(tenant)
 	body := &arriving{
 		r: http.MaxBytesReader(in.w, in.r.Body, limit), w: in.w, limit: limit,
 		idle: s.uploadIdle, end: time.Now().Add(s.Limits.UploadTime),
 	}
-	u, err := s.Files.Upload(ctx, exchangeOf(ctx).tenant, claimedType(in.r.Header), body)
+	u, err := s.Files.Upload(ctx, tenant, claimedType(in.r.Header), body)
 	if err != nil {
 		return nil, problem(err)
 	}

@@ -146,7 +146,7 @@ func TestUploadsThatDoNotCome(t *testing.T) {
 		t.Parallel()
 		r := serve(t, func(c *Config) { c.Limits.Uploads = 2 })
 		first, second := openUpload(t, r, "x"), openUpload(t, r, "x")
-		require.Eventually(t, func() bool { return len(r.server.uploads) == 2 }, waitLong, waitStep)
+		require.Eventually(t, func() bool { return r.server.uploads.count() == 2 }, waitLong, waitStep)
 		a := r.do("POST", "/v1/files", "x")
 		requireProblem(t, a, 503, codeUnavailable)
 		require.NotEmpty(t, a.Header.Get("Retry-After"))

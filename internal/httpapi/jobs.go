@@ -46,10 +46,11 @@ func (s *server) createJob(ctx context.Context, in *createInput) (*createOutput,
 	if err != nil {
 		return nil, problem(err)
 	}
+	s.letGo(ctx) // whoever waits needs the body no more
 	out := &createOutput{Status: 202}
-	if wait, asked := preferredWait(in.r.Header); asked && s.waits.take() {
+	if wait, asked := preferredWait(in.r.Header); asked && s.waits.take(tenant) {
 		job = s.waitFor(ctx, job, wait)
-		s.waits.give()
+		s.waits.give(tenant)
 		out.Applied = "wait=" + strconv.Itoa(int(wait/time.Second))
 		if job.State.AtRest() {
 			out.Status = 200

@@ -145,7 +145,7 @@ func TestPreferWait(t *testing.T) {
 	t.Run("no room to wait", func(t *testing.T) {
 		t.Parallel()
 		r := serve(t, func(c *Config) { c.Limits.Waits = 1 })
-		require.True(t, r.server.waits.take())
+		require.True(t, r.server.waits.take("somebody"))
 		a := r.do("POST", "/v1/jobs", sunset, "Prefer: wait=5")
 		require.Equal(t, 202, a.StatusCode)
 		require.Empty(t, a.Header.Get("Preference-Applied"))

@@ -63,6 +63,7 @@ type Limits struct {
 	Streams      int           // event streams open at a time: 10,000
 	Waits        int           // requests that wait for their job at a time: 10,000
 	BodyTime     time.Duration // how long a body may take to arrive: 2 minutes
+	BodyMemory   int64         // all bodies that are read and worked on at a time: 256 MiB
 	FileBytes    int64         // one uploaded file: 32 MiB
 	Uploads      int           // files that are being uploaded at a time: 64
 	UploadTime   time.Duration // how long an upload may take: 15 minutes
@@ -77,6 +78,7 @@ func (l Limits) withDefaults() Limits {
 		Streams:      cmp.Or(l.Streams, 10_000),
 		Waits:        cmp.Or(l.Waits, 10_000),
 		BodyTime:     cmp.Or(l.BodyTime, 2*time.Minute),
+		BodyMemory:   cmp.Or(l.BodyMemory, 256<<20),
 		FileBytes:    cmp.Or(l.FileBytes, 32<<20),
 		Uploads:      cmp.Or(l.Uploads, 64),
 		UploadTime:   cmp.Or(l.UploadTime, 15*time.Minute),
@@ -87,9 +89,12 @@ func (l Limits) withDefaults() Limits {
 type server struct {
 	Config
 	failures *failures
-	streams  semaphore
-	waits    semaphore
-	uploads  semaphore
+	streams  *crowd
+	waits    *crowd
+	uploads  *crowd
+	bodies   memory
+	// writeTime is how long a client may take to receive one write.
+	writeTime time.Duration
 	// uploadIdle is how long an upload may bring nothing.
 	uploadIdle time.Duration
 	// heartbeat ticks when a silent event stream should be heard of.
@@ -122,9 +127,11 @@ func newServer(cfg Config) *server {
 	return &server{
 		Config:     cfg,
 		failures:   newFailures(cfg.Now),
-		streams:    make(semaphore, cfg.Limits.Streams),
-		waits:      make(semaphore, cfg.Limits.Waits),
-		uploads:    make(semaphore, cfg.Limits.Uploads),
+		streams:    newCrowd(cfg.Limits.Streams),
+		waits:      newCrowd(cfg.Limits.Waits),
+		uploads:    newCrowd(cfg.Limits.Uploads),
+		bodies:     memory{limit: cfg.Limits.BodyMemory},
+		writeTime:  writeTime,
 		uploadIdle: uploadIdle,
 		heartbeat:  every(heartbeatInterval),
 	}
@@ -224,21 +231,6 @@ func (h *headerOnly) Header() http.Header {
 }
 func (h *headerOnly) WriteHeader(status int)      { h.status = status }
 func (h *headerOnly) Write(p []byte) (int, error) { return len(p), nil }
-
-// semaphore bounds how many of something are there at a time.
-type semaphore chan struct{}
-
-// take reports whether there was room; whoever took gives back.
-func (s semaphore) take() bool {
-	select {
-	case s <- struct{}{}:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s semaphore) give() { <-s }
 
 // Server returns an HTTP server for the handler, bounded where a client could
 // hold it up. There is no overall write time-out: artifacts may be large and
