@@ -31,8 +31,10 @@ func (c *chaos) account() {
 	quiet := time.Since(began).Round(100 * time.Millisecond)
 	rest := fmt.Sprintf("everything was at rest %v after the last fault, at last one job that is %s", quiet, c.last)
 	unresolved := c.resolveAll(jobs)
-	if len(unresolved) > 0 {
+	// What was resolved as not created is submitted, and may lose that answer.
+	for left := unresolved; len(left) > 0; {
 		jobs = c.awaitSettled(records)
+		left = c.resolveAll(jobs)
 	}
 	bills := c.bills()
 	c.requireEnds(jobs)
