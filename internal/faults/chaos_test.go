@@ -203,7 +203,7 @@ func (c *chaos) rage(length time.Duration) {
 	var wake time.Time
 	for {
 		now := time.Since(began)
-		if now >= length {
+		if now >= length && c.restarts == redisKills {
 			break
 		}
 		if now >= second {
