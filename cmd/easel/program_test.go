@@ -401,6 +401,14 @@ func TestConfigCheck(t *testing.T) {
 	require.Equal(t, exitUsage, e.run(t.Context(), []string{"config", "check", "--config", file}))
 	require.Contains(t, e.err.String(), "providers[0].modells: unknown key (did you mean models?)")
 	require.Contains(t, e.err.String(), "log.level")
+
+	require.NoError(t, os.WriteFile(file, []byte("providers: [{name: openai, api_key: k, options: {organisation: o}}, brush]"), 0o600))
+	for _, command := range [][]string{{"config", "check"}, {"up"}} {
+		e = newEasel(nil)
+		require.Equal(t, exitUsage, e.run(t.Context(), append(command, "--config", file)), "it would not start with them either")
+		require.Contains(t, e.err.String(), "organisation: is not an option")
+		require.Contains(t, e.err.String(), `there is no adapter "brush"`)
+	}
 }
 
 // running is a server that stands on the fake API.
@@ -488,7 +496,7 @@ func TestDemo(t *testing.T) {
 		e := newEasel(a)
 		onServer(t, e, a)
 		local := filepath.Join(t.TempDir(), "easel.yaml")
-		require.NoError(t, os.WriteFile(local, []byte("providers: [{name: local, use: command}, {name: openai, api_key: k}]"), 0o600))
+		require.NoError(t, os.WriteFile(local, []byte("providers: [{name: local, use: sketch}, {name: nobody, use: sketch}, {name: openai, api_key: k}]"), 0o600))
 		require.Zero(t, e.run(t.Context(), []string{"demo", "--exit", "--provider", "local", "--config", local}), "%s", &e.err)
 		require.Contains(t, e.out.String(), "Skipped: image, since local wants steps for it; video, since local has no text-to-video.")
 		require.Contains(t, e.out.String(), `'{"feature_type":"text-to-speech","provider_id":"local","input_data":{"text":"A harbour at dawn"}}'`)

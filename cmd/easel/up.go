@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/easel-jobs/easel/internal/app"
 	"github.com/easel-jobs/easel/internal/config"
 )
 
@@ -43,7 +44,11 @@ func serverFlags(cmd *cobra.Command) {
 }
 
 func (p *program) load(cmd *cobra.Command, providers []string) (*config.Config, error) {
-	return config.Load(p.loadOptions(cmd, providers))
+	cfg, err := config.Load(p.loadOptions(cmd, providers))
+	if err != nil {
+		return nil, err
+	}
+	return cfg, app.Check(cfg)
 }
 
 func (p *program) loadOptions(cmd *cobra.Command, providers []string) config.LoadOptions {

@@ -238,11 +238,17 @@ func (p *platform) openEngine() error {
 }
 
 func (p *platform) openNotifier() (*webhook.Notifier, error) {
-	cfg := webhook.Config{Client: p.callers.Client(), ServerSecrets: p.secrets, UserAgent: "Easel/" + Version}
-	for _, s := range p.cfg.Webhooks.Secrets {
-		cfg.Secrets = append(cfg.Secrets, webhook.Secret{Tenant: s.Tenant, Value: s.Secret.Reveal()})
+	return webhook.New(webhook.Config{
+		Client: p.callers.Client(), Secrets: webhookSecrets(p.cfg), ServerSecrets: p.secrets, UserAgent: "Easel/" + Version,
+	})
+}
+
+func webhookSecrets(cfg *config.Config) []webhook.Secret {
+	secrets := make([]webhook.Secret, 0, len(cfg.Webhooks.Secrets))
+	for _, s := range cfg.Webhooks.Secrets {
+		secrets = append(secrets, webhook.Secret{Tenant: s.Tenant, Value: s.Secret.Reveal()})
 	}
-	return webhook.New(cfg)
+	return secrets
 }
 
 // close closes what was opened, the last first.

@@ -85,6 +85,9 @@ func (p Process) serve(ctx context.Context, options config.LoadOptions, stderr i
 	if err := cfg.RequireRedis(); err != nil {
 		return exitUsage, err
 	}
+	if err := Check(cfg); err != nil {
+		return exitUsage, err
+	}
 	log, err := telemetry.NewLogger(stderr, cfg.Log.Level, cfg.Log.Format)
 	if err != nil {
 		return exitUsage, err

@@ -34,6 +34,7 @@ func TestProcess(t *testing.T) {
 		{"unknown key", "workers: unknown key (did you mean worker?)", []string{"--config", broken, "--redis-url", "redis://127.0.0.1:1"}, exitUsage},
 		{"no redis", "redis.url: is needed", []string{"--config", empty}, exitUsage},
 		{"bad level", "log.level: must be one of", []string{"--config", whole, "--log-level", "loud"}, exitUsage},
+		{"no such adapter", `there is no adapter "brush"`, []string{"--config", file(`{redis: {url: "redis://127.0.0.1:1"}, providers: [brush]}`)}, exitUsage},
 		{"help", "--metrics-listen", []string{"--help"}, exitEnded},
 		{"broken", "painter: the paint is out", []string{"--config", whole, "--metrics-listen", "127.0.0.1:2"}, exitFailed},
 		{"ended", "", []string{"--config", whole}, exitEnded},
