@@ -22,13 +22,21 @@ var reserved = []string{
 // CheckInput implements [providers.InputChecker]. It refuses what is surely
 // wrong; parameters that it does not know are the provider's to judge.
 func (p *Provider) CheckInput(feature tasks.Feature, model string, input map[string]any) error {
-	describe, ok := inputs[feature]
-	if !ok {
+	if !slices.Contains(p.preset.features, feature) {
 		return providers.NotOffered()
 	}
-	in := describe(model)
+	return p.inputs(feature, model).Check(input)
+}
+
+// inputs says what a feature takes at this server.
+func (p *Provider) inputs(feature tasks.Feature, model string) providers.Inputs {
+	if in, ok := p.preset.inputs[feature]; ok {
+		in.Reserved = localReserved
+		return in
+	}
+	in := inputs[feature](model)
 	in.Reserved = reserved
-	return in.Check(input)
+	return in
 }
 
 // inputs says what each feature takes from a model.
@@ -131,18 +139,20 @@ func imageSizes(model string) map[string]string {
 }
 
 // passOn is the input as the provider gets it: our files taken out, the model
-// put in.
-func passOn(req providers.Request) map[string]any {
-	body := inputs[req.Feature](req.Model).Rename(req.Input)
+// put in, if there is one.
+func (p *Provider) passOn(req providers.Request) map[string]any {
+	body := p.inputs(req.Feature, req.Model).Rename(req.Input)
 	delete(body, "image")
 	delete(body, "mask")
-	body["model"] = req.Model
+	if req.Model != "" {
+		body["model"] = req.Model
+	}
 	return body
 }
 
 // imageBody is the body of both image calls, but for the pictures.
 func (p *Provider) imageBody(req providers.Request) (map[string]any, []tasks.Warning) {
-	body := passOn(req)
+	body := p.passOn(req)
 	var warnings []tasks.Warning
 	if ratio, ok := body["aspect_ratio"].(string); ok {
 		delete(body, "aspect_ratio")

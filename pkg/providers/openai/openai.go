@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/easel-jobs/easel/pkg/classify"
@@ -33,6 +34,9 @@ const defaultMaxAnswer = 192 << 20
 // Config is what the adapter has to know. Its json keys are the provider's
 // options.
 type Config struct {
+	// Preset is which server it is, for its address and its ways: see presets.
+	// Empty is OpenAI, or with a base URL any server that copies it.
+	Preset       string `json:"preset"`
 	Organization string `json:"organization"`
 	Project      string `json:"project"`
 	// ResponseFormat is sent with image requests. Empty sends it only to the
@@ -68,7 +72,10 @@ func Open(s providers.Settings) (providers.Provider, error) {
 type Provider struct {
 	config Config
 	client *providers.Client
+	preset preset
 	vendor bool // OpenAI itself, whose models we know
+	// features is what it offers, read once: every job asks for it several times.
+	features []providers.FeatureCapability
 }
 
 // New returns the provider. It does not call it.
@@ -76,14 +83,21 @@ func New(config Config) (*Provider, error) {
 	if config.Name == "" {
 		config.Name = "openai"
 	}
+	preset, known := presets[config.Preset]
 	if config.BaseURL == "" {
-		config.BaseURL = DefaultBaseURL
+		config.BaseURL = preset.baseURL
+	}
+	if config.ResponseFormat == "" {
+		config.ResponseFormat = preset.responseFormat
 	}
 	if config.MaxAnswer <= 0 {
 		config.MaxAnswer = defaultMaxAnswer
 	}
 	vendor := config.BaseURL == DefaultBaseURL
 	var problems []error
+	if !known {
+		problems = append(problems, fmt.Errorf("options: preset: must be one of %s", strings.Join(presetNames(), ", ")))
+	}
 	if vendor && config.APIKey == "" {
 		problems = append(problems, errors.New("api_key: is missing"))
 	}
@@ -92,13 +106,13 @@ func New(config Config) (*Provider, error) {
 	}
 	client, err := providers.NewClient(providers.ClientConfig{
 		Provider: config.Name, BaseURL: config.BaseURL, Authorize: config.authorize,
-		Classes: classes, DecodeError: decodeError, MaxBody: config.MaxAnswer,
+		Classes: classes, DecodeError: preset.decodeError, MaxBody: config.MaxAnswer,
 		Proxy: config.Proxy, Outside: config.Outside, Transport: config.transport,
 	})
 	if err = errors.Join(append(problems, err)...); err != nil {
 		return nil, err
 	}
-	return &Provider{config: config, client: client, vendor: vendor}, nil
+	return &Provider{config: config, client: client, preset: preset, vendor: vendor, features: preset.offer(vendor)}, nil
 }
 
 func (c Config) authorize(r *http.Request) {
@@ -125,27 +139,36 @@ var models = map[tasks.Feature][]string{
 // Capabilities implements [providers.Provider]. With a base URL of its own the
 // provider takes any model; the configuration may name those it has.
 func (p *Provider) Capabilities() providers.Capabilities {
-	c := providers.Capabilities{
+	return providers.Capabilities{
+		Features: slices.Clone(p.features),
 		Poll:     providers.PollPolicy{First: 5 * time.Second, Interval: 5 * time.Second, Ceiling: 20 * time.Second},
-		Features: slices.Clone(offered), Files: providers.HandoverUpload,
+		Files:    providers.HandoverUpload, Synchronous: p.preset.synchronous,
 		ResultLifetime: time.Hour, // of a DALL·E URL; other pictures come as bytes
 	}
-	if !p.vendor {
-		for i := range c.Features {
-			c.Features[i].Models = nil
+}
+
+// offer lists the features of a server of this kind, with models where they are
+// the vendor's own.
+func (p preset) offer(vendor bool) []providers.FeatureCapability {
+	offered := map[tasks.Feature][]string{}
+	for _, feature := range p.features {
+		offered[feature] = nil
+		if vendor {
+			offered[feature] = models[feature]
 		}
 	}
-	return c
+	return providers.Features(schemas, offered)
 }
 
 //go:embed schemas/*.json
 var schemas embed.FS
 
-// offered is read once: every job asks for it several times.
-var offered = providers.Features(schemas, models)
-
-// withModel fills in OpenAI's default where no model was chosen.
-func withModel(req providers.Request) providers.Request {
+// withModel fills in OpenAI's default where no model was chosen, and the server
+// has none of its own.
+func (p *Provider) withModel(req providers.Request) providers.Request {
+	if p.preset.foreign {
+		return req
+	}
 	if list := models[req.Feature]; req.Model == "" && len(list) > 0 {
 		req.Model = list[0]
 	}
@@ -154,9 +177,12 @@ func withModel(req providers.Request) providers.Request {
 
 // Submit implements [providers.Provider].
 func (p *Provider) Submit(ctx context.Context, req providers.Request) (providers.Status, error) {
-	req = withModel(req)
+	req = p.withModel(req)
 	if err := p.CheckInput(req.Feature, req.Model, req.Input); err != nil {
 		return providers.Status{}, err
+	}
+	if send, ok := p.preset.own[req.Feature]; ok {
+		return send(p, ctx, req)
 	}
 	switch req.Feature {
 	case tasks.TextToImage:

@@ -19,13 +19,20 @@ var mediaTypes = map[string]string{
 }
 
 func (p *Provider) speak(ctx context.Context, req providers.Request) (providers.Status, error) {
-	body := speechBody(req)
+	body := p.speechBody(req)
+	format, _ := body["response_format"].(string)
+	return p.sound(ctx, "/audio/speech", body, format)
+}
+
+// sound makes a call that answers with the bytes of a sound, of the format if
+// the answer does not say.
+func (p *Provider) sound(ctx context.Context, path string, body map[string]any, format string) (providers.Status, error) {
 	payload, err := providers.JSONPayload(body)
 	if err != nil {
 		return providers.Status{}, err
 	}
 	reply, err := p.client.Do(ctx, providers.Call{
-		URL: "/audio/speech", Payload: payload, Submit: true,
+		URL: path, Payload: payload, Submit: true,
 		Header: http.Header{"Accept": {"audio/*, application/octet-stream"}},
 	})
 	if err != nil {
@@ -37,7 +44,6 @@ func (p *Provider) speak(ctx context.Context, req providers.Request) (providers.
 		return providers.Status{}, p.client.Strange(true, "the answer is no sound")
 	}
 	if !sound {
-		format, _ := body["response_format"].(string)
 		claimed = mediaTypes[format]
 	}
 	return providers.Status{State: providers.Succeeded, Outputs: []providers.Output{
@@ -45,12 +51,12 @@ func (p *Provider) speak(ctx context.Context, req providers.Request) (providers.
 	}}, nil
 }
 
-func speechBody(req providers.Request) map[string]any {
-	body := passOn(req)
+func (p *Provider) speechBody(req providers.Request) map[string]any {
+	body := p.passOn(req)
 	if _, ok := body["response_format"]; !ok {
 		body["response_format"] = "mp3"
 	}
-	if _, ok := body["voice"]; !ok {
+	if _, ok := body["voice"]; !ok && !p.preset.foreign {
 		body["voice"] = defaultVoice
 	}
 	return body

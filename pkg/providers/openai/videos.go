@@ -30,7 +30,7 @@ var states = map[string]providers.State{
 
 // startVideo sends a picture along as a form, and JSON otherwise.
 func (p *Provider) startVideo(ctx context.Context, req providers.Request) (providers.Status, error) {
-	body := videoBody(req)
+	body := p.videoBody(req)
 	call := providers.Call{URL: "/videos", Submit: true}
 	var in any = body
 	if req.Feature == tasks.ImageToVideo {
@@ -54,8 +54,8 @@ func (p *Provider) startVideo(ctx context.Context, req providers.Request) (provi
 	return p.videoStatus(v, reply.Header, true)
 }
 
-func videoBody(req providers.Request) map[string]any {
-	body := passOn(req)
+func (p *Provider) videoBody(req providers.Request) map[string]any {
+	body := p.passOn(req)
 	if seconds, ok := body["seconds"].(float64); ok {
 		body["seconds"] = strconv.FormatFloat(seconds, 'f', -1, 64)
 	}
@@ -179,7 +179,7 @@ func (p *Provider) listSince(ctx context.Context, since time.Time) (videoList, h
 
 // match picks the one video that the submission can have become.
 func (p *Provider) match(list []video, whole bool, lost providers.Lost) (video, error) {
-	sent := videoBody(withModel(lost.Request))
+	sent := p.videoBody(p.withModel(lost.Request))
 	model, _ := sent["model"].(string)
 	delete(sent, "model")
 	var listed []providers.Listed
