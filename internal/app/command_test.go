@@ -3,7 +3,10 @@ package app_test
 import (
 	"context"
 	"io"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -100,4 +103,38 @@ func TestProgramTellsProgressAndIsCanceled(t *testing.T) {
 	require.Equal(t, tasks.StatusCanceled, job.Status)
 	out, _ := exec.CommandContext(context.WithoutCancel(t.Context()), "ps", "-eo", "args").Output()
 	require.NotContains(t, strings.Split(string(out), "\n"), "sleep 31415")
+}
+
+// TestProgramOfAKilledWorker kills the whole of a one-process Easel while a
+// program runs. The program ends with it, and the next Easel finds by its mark
+// that it has, and runs it again.
+func TestProgramOfAKilledWorker(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("a program outlives its worker here")
+	}
+	dir := t.TempDir()
+	api, kill := spawn(t, dir)
+	job, err := api.Enqueue(t.Context(), tasks.Draft{FeatureType: "text-to-poem", ProviderID: "once", InputData: []byte(`{}`)})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		_, err := os.Stat(filepath.Join(dir, "ran"))
+		return err == nil
+	}, time.Minute, 5*time.Millisecond)
+	kill()
+
+	api, _ = spawn(t, dir)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	done, err := api.Wait(ctx, job.ID)
+	require.NoError(t, err)
+	require.Equal(t, tasks.StatusCompleted, done.Status, "%+v", done.Error)
+	artifact, err := api.OpenArtifact(ctx, job.ID, 0)
+	require.NoError(t, err)
+	defer artifact.Close()
+	said, err := io.ReadAll(artifact)
+	require.NoError(t, err)
+	require.Equal(t, "again\n", string(said))
+	out, _ := exec.CommandContext(ctx, "ps", "-eo", "args").Output()
+	require.NotContains(t, strings.Split(string(out), "\n"), "sleep 27182", "what the killed worker had begun is over")
 }

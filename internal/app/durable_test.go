@@ -42,6 +42,12 @@ func standAlone(dir string) error {
 	// known to be absent only once its call cannot be under way any more.
 	cfg.Worker.SubmitTimeout, cfg.Worker.ShutdownTimeout = 10*time.Second, 15*time.Second
 	cfg.Providers[0].Options = map[string]any{"min_duration_ms": 3000, "max_duration_ms": 4000}
+	withCommand("once", map[string]any{
+		"feature": "text-to-poem", "program": "/bin/sh", "timeout": "1m",
+		"arguments": []any{"-c", `if test -e "$1/ran"; then echo again >"$2/a.txt"; else touch "$1/ran"; sleep 27182; fi`, "sh", dir, "{output}"},
+	})(cfg)
+	cfg.Providers[1].SubmitTimeout = 5 * time.Second
+	cfg.Defaults.Provider = "sketch"
 	running, err := app.Up(context.Background(), cfg, app.UpOptions{Log: zap.NewNop()})
 	if err != nil {
 		return err
