@@ -40,6 +40,10 @@ type Local struct {
 	Request providers.Request
 	// Alive counts the generators that still run.
 	Alive func() int
+
+	// patience is how long an adapter may take to notice what it should. It
+	// is only ever waited for when a test fails.
+	patience time.Duration
 }
 
 // localChecks are those of the contract that a generator without a network can
@@ -65,9 +69,18 @@ var localChecks = []struct {
 
 // RunLocal holds the adapter to the contract.
 func RunLocal(t *testing.T, l Local) {
+	t.Helper()
+	l = l.withDefaults()
 	for _, check := range localChecks {
 		t.Run(check.name, func(t *testing.T) { check.run(t, l) }) // one at a time: Alive counts them all
 	}
+}
+
+func (l Local) withDefaults() Local {
+	if l.patience == 0 {
+		l.patience = 20 * time.Second
+	}
+	return l
 }
 
 func (l Local) numbered(n int) providers.Request {
@@ -118,9 +131,9 @@ func (l Local) interrupted(t testing.TB, req providers.Request, interrupt func(c
 		st, err := p.Submit(ctx, req)
 		done <- answer{st, err}
 	}()
-	requireWithin(t, 20*time.Second, started, "the generator begins")
+	requireWithin(t, l.patience, started, "the generator begins")
 	interrupt(cancel)
-	got := requireWithin(t, 20*time.Second, done, "the submission ends")
+	got := requireWithin(t, l.patience, done, "the submission ends")
 	require.Zero(t, l.Alive(), "what was begun is ended")
 	return got.st, got.err
 }
@@ -133,9 +146,18 @@ func localCancellation(t testing.TB, l Local) {
 func localDeadline(t testing.TB, l Local) {
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	st, err := l.New(t, Hangs, make(chan struct{}, 1)).Submit(ctx, l.Request)
-	require.NoError(t, err, "it is known how the generation fared: it was ended")
-	require.Equal(t, providers.Failed, st.State)
+	type answer struct {
+		st  providers.Status
+		err error
+	}
+	p, done := l.New(t, Hangs, make(chan struct{}, 1)), make(chan answer, 1)
+	go func() {
+		st, err := p.Submit(ctx, l.Request)
+		done <- answer{st, err}
+	}()
+	got := requireWithin(t, l.patience, done, "the submission ends with its time")
+	require.NoError(t, got.err, "it is known how the generation fared: it was ended")
+	require.Equal(t, providers.Failed, got.st.State)
 	require.Zero(t, l.Alive(), "what was begun is ended")
 }
 
