@@ -92,6 +92,7 @@ func openPrepared(ctx context.Context, cfg *config.Config, log *zap.Logger, redi
 	}
 	p.metrics.WatchJobs(p.countJobs)
 	p.metrics.WatchQueues(p.countTasks)
+	p.metrics.WatchProviders(p.countProviders)
 	return p, nil
 }
 

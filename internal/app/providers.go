@@ -47,7 +47,15 @@ func openRegistry(cfg *config.Config, outside http.RoundTripper) (*providers.Reg
 	if err != nil {
 		return nil, fmt.Errorf("open providers: %w", err)
 	}
-	return providers.NewRegistry(entries, cfg.Defaults.Provider)
+	registry, err := providers.NewRegistry(entries, cfg.Defaults.Provider)
+	if err != nil {
+		return nil, err
+	}
+	orders := map[tasks.Feature][]string{}
+	for _, order := range cfg.Order {
+		orders[tasks.Feature(order.Feature)] = order.Providers
+	}
+	return registry, registry.Prefer(orders)
 }
 
 func settingsOf(cfg *config.Config, outside http.RoundTripper) []providers.Settings {

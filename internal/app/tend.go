@@ -51,6 +51,27 @@ func (p *platform) countJobs(ctx context.Context) (map[tasks.Status]int64, error
 	return byStatus, nil
 }
 
+// countProviders reads what is at the providers' gates. The circuit of a provider
+// as a whole is always told, so that an alert on it can be written.
+func (p *platform) countProviders(ctx context.Context) ([]telemetry.Provider, error) {
+	infos, err := p.engine.ProviderInfos(ctx)
+	if err != nil {
+		return nil, err
+	}
+	providers := make([]telemetry.Provider, 0, len(infos))
+	for _, info := range infos {
+		provider := telemetry.Provider{
+			Name: info.Name, InFlight: info.Gate.InFlight, Waiting: info.Gate.Waiting,
+			Paused: !info.Gate.PausedSince.IsZero(), Open: map[string]bool{"": false},
+		}
+		for _, circuit := range info.Health.Circuits {
+			provider.Open[circuit.Model] = true
+		}
+		providers = append(providers, provider)
+	}
+	return providers, nil
+}
+
 // countTasks reads how full the queues are.
 func (p *platform) countTasks(ctx context.Context) ([]telemetry.Queue, error) {
 	stats, err := p.inspector.Stats(ctx)

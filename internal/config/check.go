@@ -36,6 +36,7 @@ func (c *Config) check(found *problems) {
 	c.Retention.check(k)
 	c.checkDefaults(k)
 	c.checkProviders(k)
+	c.checkOrder(k)
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	k.oneOf("log.format", c.Log.Format, LogConsole, LogJSON)
 }
@@ -205,6 +206,22 @@ func (c *Config) checkProviders(k *checker) {
 		k.name(path+".name", p.Name)
 		k.that(c.Provider(p.Name) == p || p.Name == "", path+".name", "%q is the name of another provider", p.Name)
 		p.check(k, path)
+	}
+}
+
+func (c *Config) checkOrder(k *checker) {
+	seen := map[string]bool{}
+	for i, order := range c.Order {
+		path := fmt.Sprintf("order[%d]", i)
+		if k.found.has(path) {
+			continue
+		}
+		k.that(order.Feature != "", path+".feature", "must not be empty")
+		k.that(!seen[order.Feature], path+".feature", "%q has an order already", order.Feature)
+		seen[order.Feature] = true
+		for j, name := range order.Providers {
+			k.that(c.Provider(name) != nil, fmt.Sprintf("%s.providers[%d]", path, j), "%q is not configured", name)
+		}
 	}
 }
 

@@ -30,6 +30,7 @@ type Config struct {
 	Retention Retention  `yaml:"retention"`
 	Defaults  Defaults   `yaml:"defaults"`
 	Providers []Provider `yaml:"providers"`
+	Order     []Order    `yaml:"order"`
 	Log       Log        `yaml:"log"`
 }
 
@@ -171,6 +172,13 @@ const (
 type Model struct {
 	Feature string `yaml:"feature"`
 	Model   string `yaml:"model"`
+}
+
+// Order says in which order providers are chosen for a feature, where a request
+// names none.
+type Order struct {
+	Feature   string   `yaml:"feature"`
+	Providers []string `yaml:"providers"`
 }
 
 // Log says what is logged, and how.

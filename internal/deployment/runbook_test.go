@@ -30,6 +30,9 @@ func scrape(t *testing.T) map[string][]string {
 	t.Helper()
 	metrics := telemetry.NewMetrics("x")
 	metrics.WatchJobs(func(context.Context) (map[tasks.Status]int64, error) { return map[tasks.Status]int64{}, nil })
+	metrics.WatchProviders(func(context.Context) ([]telemetry.Provider, error) {
+		return []telemetry.Provider{{Name: "sketch", Open: map[string]bool{"": false}}}, nil
+	})
 	metrics.WatchQueues(func(context.Context) ([]telemetry.Queue, error) {
 		return []telemetry.Queue{{Name: "poll", States: map[string]int{"pending": 1}}}, nil
 	})
@@ -100,7 +103,7 @@ func TestAlertsWatchWhatIsMeasured(t *testing.T) {
 	decoder.KnownFields(true)
 	require.NoError(t, decoder.Decode(&r))
 	require.Len(t, r.Groups, 1)
-	require.Len(t, r.Groups[0].Rules, 5)
+	require.Len(t, r.Groups[0].Rules, 6)
 
 	measured := scrape(t)
 	for _, rule := range r.Groups[0].Rules {

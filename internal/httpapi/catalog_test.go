@@ -21,12 +21,13 @@ func TestProviders(t *testing.T) {
 	require.JSONEq(t, `{"providers":[
 		{"id":"openai","adapter":"openai","default":true,"demo":false,"synchronous":true,"webhooks":false,"files":"upload","results_kept_seconds":3600,
 		 "features":[{"feature_type":"text-to-image","models":["gpt-image-1.5","gpt-image-1"]}],
-		 "health":{"status":"down","reason":"authentication","since":"2026-01-02T15:04:05Z"},
+		 "health":{"status":"down","reason":"authentication","since":"2026-01-02T15:04:05Z",
+		   "circuits":[{"model":null,"state":"open","reason":"authentication","since":"2026-01-02T15:04:05Z","probe_at":"2026-01-02T15:04:05Z"}]},
 		 "limits":{"rate":"10/s","max_in_flight":20,"concurrency":64},"in_flight":20,"waiting":7,
 		 "paused_since":null,"left_alone_until":"2026-01-02T15:04:05Z"},
 		{"id":"sketch","adapter":"sketch","default":false,"demo":true,"synchronous":false,"webhooks":false,"files":"","results_kept_seconds":0,
 		 "features":[{"feature_type":"text-to-image","models":[]},{"feature_type":"text-to-speech","models":[]}],
-		 "health":{"status":"ok","reason":"","since":null},
+		 "health":{"status":"ok","reason":"","since":null,"circuits":[]},
 		 "limits":{"rate":null,"max_in_flight":null,"concurrency":0},"in_flight":0,"waiting":0,
 		 "paused_since":null,"left_alone_until":null}]}`, a.body)
 }

@@ -405,7 +405,10 @@ func (e *engine) ProviderInfos(context.Context) ([]orchestrator.ProviderInfo, er
 			Capabilities: providers.Capabilities{Synchronous: true, Files: providers.HandoverUpload, ResultLifetime: time.Hour, Features: []providers.FeatureCapability{
 				{Feature: tasks.TextToImage, Models: []string{"gpt-image-1", "gpt-image-1.5"}, Input: json.RawMessage(`{"type":"object","required":["prompt"]}`)},
 			}},
-			Health:      orchestrator.Health{Status: orchestrator.HealthDown, Reason: "authentication", Since: epoch},
+			Health: orchestrator.Health{
+				Status: orchestrator.HealthDown, Reason: "authentication", Since: epoch,
+				Circuits: []orchestrator.OpenCircuit{{Circuit: orchestrator.Circuit{Since: epoch, ProbeAt: epoch, Reason: "authentication"}}},
+			},
 			Concurrency: 64, Limits: providers.Limits{Rate: providers.Rate{Requests: 10, Per: time.Second}, MaxInFlight: 20},
 			Gate: orchestrator.Gate{Waiting: 7, InFlight: 20, Until: epoch, PausedSince: e.paused["openai"]},
 		},

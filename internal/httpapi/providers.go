@@ -50,9 +50,19 @@ type ProviderFeature struct {
 
 // ProviderHealth is how a provider fares.
 type ProviderHealth struct {
-	Status string     `json:"status" doc:"ok or down"`
-	Reason string     `json:"reason"`
-	Since  *time.Time `json:"since" doc:"null when nothing was ever reported"`
+	Status   string            `json:"status" doc:"ok; degraded when some of its models are passed over; down when it is. There may be more one day"`
+	Reason   string            `json:"reason" doc:"Class of the failure that is held against it; empty when it is ok"`
+	Since    *time.Time        `json:"since" doc:"null when it is ok"`
+	Circuits []ProviderCircuit `json:"circuits" doc:"What is held against it, per model"`
+}
+
+// ProviderCircuit is a circuit that is open: jobs that can be done elsewhere are.
+type ProviderCircuit struct {
+	Model   *string    `json:"model" doc:"null when all models are concerned: the key is refused, or money is out"`
+	State   string     `json:"state" doc:"open, or half_open when the next submission finds out whether the provider is well again"`
+	Reason  string     `json:"reason" doc:"Class of the last failure" example:"server"`
+	Since   *time.Time `json:"since"`
+	ProbeAt *time.Time `json:"probe_at" doc:"When a single submission may find out"`
 }
 
 // FeatureList is what can be asked for.
@@ -91,7 +101,7 @@ func viewProvider(info orchestrator.ProviderInfo) Provider {
 		Synchronous: info.Capabilities.Synchronous, Webhooks: info.Capabilities.Webhooks,
 		Files: string(info.Capabilities.Files), ResultsKept: int64(info.Capabilities.ResultLifetime.Seconds()),
 		Features: make([]ProviderFeature, 0, len(info.Capabilities.Features)),
-		Health:   ProviderHealth{Status: info.Health.Status, Reason: info.Health.Reason, Since: timeOrNull(info.Health.Since)},
+		Health:   ProviderHealth{Status: info.Health.Status, Reason: info.Health.Reason, Since: timeOrNull(info.Health.Since), Circuits: viewCircuits(info.Health.Circuits)},
 		Limits:   ProviderLimits{Concurrency: info.Concurrency},
 		InFlight: info.Gate.InFlight, Waiting: info.Gate.Waiting,
 		PausedSince: timeOrNull(info.Gate.PausedSince), Until: timeOrNull(info.Gate.Until),
@@ -106,6 +116,21 @@ func viewProvider(info orchestrator.ProviderInfo) Provider {
 		view.Features = append(view.Features, ProviderFeature{FeatureType: feature.Feature, Models: modelsOf(info, feature)})
 	}
 	return view
+}
+
+func viewCircuits(open []orchestrator.OpenCircuit) []ProviderCircuit {
+	views := make([]ProviderCircuit, 0, len(open))
+	for _, c := range open {
+		view := ProviderCircuit{State: "open", Reason: c.Reason, Since: timeOrNull(c.Since), ProbeAt: timeOrNull(c.ProbeAt)}
+		if c.HalfOpen {
+			view.State = "half_open"
+		}
+		if c.Model != "" {
+			view.Model = &c.Model
+		}
+		views = append(views, view)
+	}
+	return views
 }
 
 func timeOrNull(t time.Time) *time.Time {

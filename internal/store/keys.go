@@ -33,8 +33,11 @@ const (
 	keyPurge = "easel:purge"
 	// keyCounts is a hash of how many jobs are in which state.
 	keyCounts = "easel:counts"
-	// keyHealth is a hash of how the providers fare.
-	keyHealth = "easel:health"
+	// keyCircuits is a hash of the open circuits: "provider model" to "since
+	// until trips probe reason".
+	keyCircuits = "easel:circuits"
+	// keyCalls + "provider model" counts the calls of the last minute.
+	keyCalls = "easel:calls:"
 	// keyGate + provider is a hash that every paid call passes: paused, since
 	// when; until, the time until which the provider has asked us to stay away.
 	keyGate = "easel:gate:"

@@ -238,16 +238,6 @@ func counts(f fixture) {
 	require.InDelta(f, time.Hour, got.OldestOverdue, float64(time.Minute))
 }
 
-func health(f fixture) {
-	since := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	down := orchestrator.Health{Status: orchestrator.HealthDown, Reason: "quota", Since: since}
-	require.NoError(f, f.store.ReportHealth(f.Context(), "a:b", orchestrator.Health{Status: orchestrator.HealthOK}))
-	require.NoError(f, f.store.ReportHealth(f.Context(), "a:b", down))
-	healths, err := f.store.Healths(f.Context())
-	require.NoError(f, err)
-	require.Equal(f, map[string]orchestrator.Health{"a:b": down}, healths)
-}
-
 func secretMadeOnce(f fixture) {
 	secrets := make([][]byte, 10)
 	var wg sync.WaitGroup

@@ -127,6 +127,7 @@ func (s *Store) loadScripts(ctx context.Context) error {
 			uploadScript, removeUploadScript,
 			turnScript, callScript, gateScript, releaseScript,
 			addScript, takeItemScript, keepScript, endScript, dropScript, againScript,
+			reportScript, probeScript,
 		} {
 			pipe.ScriptLoad(ctx, script.source)
 		}

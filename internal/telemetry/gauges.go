@@ -32,12 +32,74 @@ func (m *Metrics) WatchJobs(read func(context.Context) (map[tasks.Status]int64, 
 	m.registry.MustRegister(&jobCollector{read: read, failed: m.scrapeErrors.WithLabelValues("jobs")})
 }
 
+// Provider is what is at a provider's gate.
+type Provider struct {
+	Name     string
+	InFlight int
+	Waiting  int
+	Paused   bool
+	Open     map[string]bool // by model, empty for all: whether the circuit is open
+}
+
+// WatchProviders has the providers read whenever Prometheus asks.
+func (m *Metrics) WatchProviders(read func(context.Context) ([]Provider, error)) {
+	m.registry.MustRegister(&providerCollector{read: read, failed: m.scrapeErrors.WithLabelValues("providers")})
+}
+
 var (
 	queueTasks  = prometheus.NewDesc("easel_queue_tasks", "Tasks on a queue, by state.", []string{"queue", "state"}, nil)
 	queueAge    = prometheus.NewDesc("easel_queue_oldest_age_seconds", "How long the oldest pending task has waited.", []string{"queue"}, nil)
 	queuePaused = prometheus.NewDesc("easel_queue_paused", "1 while an operator has paused the queue.", []string{"queue"}, nil)
 	jobsByState = prometheus.NewDesc("easel_jobs", "Jobs that are kept, by status.", []string{"status"}, nil)
 )
+
+var (
+	providerInFlight = prometheus.NewDesc("easel_provider_in_flight", "Submissions that a provider works on, or may be working on.", []string{"provider"}, nil)
+	providerWaiting  = prometheus.NewDesc("easel_provider_waiting", "Jobs that stand in line for a provider.", []string{"provider"}, nil)
+	providerPaused   = prometheus.NewDesc("easel_provider_paused", "1 while an operator has paused the provider.", []string{"provider"}, nil)
+	providerCircuit  = prometheus.NewDesc("easel_provider_circuit_open", "1 while a model at a provider, or all of them where the label is empty, is passed over.", []string{"provider", "model"}, nil)
+)
+
+type providerCollector struct {
+	read   func(context.Context) ([]Provider, error)
+	failed prometheus.Counter
+}
+
+// Describe implements [prometheus.Collector].
+func (c *providerCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{providerInFlight, providerWaiting, providerPaused, providerCircuit} {
+		out <- desc
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *providerCollector) Collect(out chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
+	providers, err := c.read(ctx)
+	if err != nil {
+		c.failed.Inc()
+		return
+	}
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	for _, p := range providers {
+		gauge(providerInFlight, float64(p.InFlight), p.Name)
+		gauge(providerWaiting, float64(p.Waiting), p.Name)
+		gauge(providerPaused, bit(p.Paused), p.Name)
+		for model, open := range p.Open {
+			gauge(providerCircuit, bit(open), p.Name, model)
+		}
+	}
+}
+
+func bit(set bool) float64 {
+	if set {
+		return 1
+	}
+	return 0
+}
 
 type queueCollector struct {
 	read   func(context.Context) ([]Queue, error)
@@ -66,11 +128,7 @@ func (c *queueCollector) Collect(out chan<- prometheus.Metric) {
 			out <- prometheus.MustNewConstMetric(queueTasks, prometheus.GaugeValue, float64(n), q.Name, state)
 		}
 		out <- prometheus.MustNewConstMetric(queueAge, prometheus.GaugeValue, q.OldestAge.Seconds(), q.Name)
-		paused := 0.0
-		if q.Paused {
-			paused = 1
-		}
-		out <- prometheus.MustNewConstMetric(queuePaused, prometheus.GaugeValue, paused, q.Name)
+		out <- prometheus.MustNewConstMetric(queuePaused, prometheus.GaugeValue, bit(q.Paused), q.Name)
 	}
 }
 

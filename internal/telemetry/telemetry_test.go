@@ -103,6 +103,9 @@ func TestGauges(t *testing.T) {
 		}
 		return []telemetry.Queue{{Name: "poll", States: map[string]int{"pending": 3}, OldestAge: 90 * time.Second, Paused: true}}, nil
 	})
+	m.WatchProviders(func(context.Context) ([]telemetry.Provider, error) {
+		return []telemetry.Provider{{Name: "lumen", InFlight: 3, Waiting: 7, Paused: true, Open: map[string]bool{"": false, "lux": true}}}, nil
+	})
 	m.WatchJobs(func(context.Context) (map[tasks.Status]int64, error) {
 		return map[tasks.Status]int64{tasks.StatusQueued: 7}, nil
 	})
@@ -111,6 +114,11 @@ func TestGauges(t *testing.T) {
 	require.Contains(t, samples, `easel_queue_oldest_age_seconds{queue="poll"} 90`)
 	require.Contains(t, samples, `easel_queue_paused{queue="poll"} 1`)
 	require.Contains(t, samples, `easel_jobs{status="queued"} 7`)
+	require.Contains(t, samples, `easel_provider_in_flight{provider="lumen"} 3`)
+	require.Contains(t, samples, `easel_provider_waiting{provider="lumen"} 7`)
+	require.Contains(t, samples, `easel_provider_paused{provider="lumen"} 1`)
+	require.Contains(t, samples, `easel_provider_circuit_open{model="",provider="lumen"} 0`)
+	require.Contains(t, samples, `easel_provider_circuit_open{model="lux",provider="lumen"} 1`)
 	require.Contains(t, samples, `easel_jobs{status="unresolved"} 0`, "a zero, not a gap")
 
 	broken = true

@@ -45,6 +45,18 @@ type Health struct {
 	Status string     `json:"status"`
 	Reason string     `json:"reason"`
 	Since  *time.Time `json:"since"`
+	// Circuits are what is held against it, per model.
+	Circuits []Circuit `json:"circuits"`
+}
+
+// Circuit is an open circuit: jobs that can be done elsewhere are. Model is nil
+// when all are concerned.
+type Circuit struct {
+	Model   *string    `json:"model"`
+	State   string     `json:"state"` // open, half_open
+	Reason  string     `json:"reason"`
+	Since   *time.Time `json:"since"`
+	ProbeAt *time.Time `json:"probe_at"`
 }
 
 // Feature is a kind of generation, and who offers it.

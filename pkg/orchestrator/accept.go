@@ -102,7 +102,7 @@ func (e *Engine) enqueueAll(ctx context.Context, jobs []*tasks.Job) {
 
 // draftJob validates a request, chooses its provider and moves its files to
 // storage: everything before the record is written.
-func (e *Engine) draftJob(ctx context.Context, tenant string, entry Entry, healthy func(string) bool) (*tasks.Job, error) {
+func (e *Engine) draftJob(ctx context.Context, tenant string, entry Entry, healthy func(provider, model string) bool) (*tasks.Job, error) {
 	draft := entry.Draft
 	invalid := &InvalidError{}
 	input := e.validate(draft, invalid)

@@ -3,7 +3,6 @@ package orchestrator
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/easel-jobs/easel/pkg/classify"
@@ -132,19 +131,28 @@ func (e *Engine) tryAgain(job *tasks.Job, event tasks.Event, failure *tasks.Fail
 		job.Spent++
 	}
 	inBudget := job.Spent <= job.Budget && !job.Adopted
-	if inBudget && policy.Retry {
+	known := e.reports.last()
+	switch next, ok := e.alternative(job, known, policy.Retry && known.open(job.ProviderID, job.Model) == nil); {
+	case !inBudget:
+	case ok && policy.Reroute:
+		return e.elsewhere(job, event, next, now)
+	case policy.Retry:
 		return e.again(job, event, failure, retryAfter, now)
-	}
-	if next, ok := e.alternative(job); ok && inBudget && policy.Reroute {
-		if err := job.Move(event, tasks.Queued); err != nil {
-			return err
+	case policy.Reroute:
+		if next, ok := e.comeAround(job); ok {
+			return e.elsewhere(job, event, next, now.Add(e.retryDelay(job, failure, 0)))
 		}
-		job.ProviderID, job.Model = next.provider, next.model
-		job.Progress = tasks.Progress{Stage: tasks.StageInitializing, Message: "trying " + next.provider}
-		advance(job, tasks.KindSubmit, now)
-		return nil
 	}
 	return e.fail(job, event, failure, now)
+}
+
+// elsewhere queues the job for another provider.
+func (e *Engine) elsewhere(job *tasks.Job, event tasks.Event, next choice, due time.Time) error {
+	if err := job.Move(event, tasks.Queued); err != nil {
+		return err
+	}
+	hop(job, next, due)
+	return nil
 }
 
 // again queues the job for the same provider. A refused submit keeps its step,
@@ -347,6 +355,14 @@ func (e *Engine) submitAnew(job *tasks.Job, s *tasks.Submission, event tasks.Eve
 		return err
 	}
 	job.Error = nil
+	if next, ok := e.alternative(job, e.reports.last(), true); ok && event == tasks.EventAbsent {
+		// It surely did not start, and somebody else can be asked at once.
+		if a := job.Attempt(s.Attempt); a != nil {
+			a.Outcome, a.Error, a.EndedAt = tasks.OutcomeRejected, s.Error, now
+		}
+		hop(job, next, now)
+		return nil
+	}
 	job.Progress = tasks.Progress{Stage: tasks.StageInitializing, Message: "submitting again"}
 	advance(job, tasks.KindSubmit, now.Add(e.backoff(job.Request.RetryDelay, job.Resubmits)))
 	return nil
@@ -553,19 +569,4 @@ func (e *Engine) revoke(job *tasks.Job, s *tasks.Submission, now time.Time) {
 	if _, cancels := entry.Provider.(providers.Canceler); cancels {
 		s.Revoke, s.RevokeAt = tasks.RevokeWanted, now
 	}
-}
-
-// choice is a provider and a model.
-type choice struct{ provider, model string }
-
-// alternative is the next provider that the job may be taken to: one that no
-// attempt has used yet.
-func (e *Engine) alternative(job *tasks.Job) (choice, bool) {
-	for _, entry := range e.Registry.Candidates(job.Request.FeatureType, job.Request.ProviderID, job.Request.FallbackProviderIDs) {
-		used := slices.ContainsFunc(job.Attempts, func(a tasks.Attempt) bool { return a.ProviderID == entry.Name })
-		if !used && entry.Name != job.ProviderID {
-			return choice{entry.Name, entry.Model(job.Request.FeatureType)}, true
-		}
-	}
-	return choice{}, false
 }

@@ -149,6 +149,7 @@ type Engine struct {
 	Config
 	room    *room
 	line    *line
+	tally   *tally
 	tending *tending
 	reports reports
 	fetches chan struct{} // one place for each file that is fetched at the door
@@ -186,7 +187,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg.Links = tasks.RelativeLinks{}
 	}
 	return &Engine{
-		Config: cfg, room: newRoom(), line: newLine(), tending: newTending(), suspects: map[string]suspect{},
+		Config: cfg, room: newRoom(), line: newLine(), tally: newTally(), tending: newTending(), suspects: map[string]suspect{},
 		fetches: make(chan struct{}, max(cfg.Limits.Sources, 1)),
 	}, nil
 }

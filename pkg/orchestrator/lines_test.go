@@ -3,6 +3,7 @@ package orchestrator
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -194,4 +195,57 @@ func (s *memoryStore) GiveBack(_ context.Context, provider string, place HeldPla
 		delete(s.lines.places, fmt.Sprintf("%s %s:%d", provider, place.JobID, place.Submission))
 	}
 	return nil
+}
+
+// memoryCircuits counts calls without a window: it is shorter than a journey.
+type memoryCircuits struct {
+	open      map[CircuitKey]Circuit
+	well, bad map[CircuitKey]int
+	probes    map[CircuitKey]time.Time
+}
+
+func (s *memoryStore) ReportCalls(_ context.Context, key CircuitKey, r CallReport) error {
+	c, now := &s.circuits, s.world.now
+	if c.open == nil {
+		c.open, c.well, c.bad, c.probes = map[CircuitKey]Circuit{}, map[CircuitKey]int{}, map[CircuitKey]int{}, map[CircuitKey]time.Time{}
+	}
+	circuit, open := c.open[key]
+	switch {
+	case open && r.Began.Before(circuit.Since):
+	case open && r.Bad == 0:
+		delete(c.open, key)
+	case open:
+		circuit.ProbeAt = now.Add(10 * time.Second)
+		delete(c.probes, key)
+		c.open[key] = circuit
+	default:
+		c.well[key] += r.Well
+		c.bad[key] += r.Bad
+		if r.Bad > 0 && (r.Trip || c.bad[key] >= 5 && c.bad[key] >= c.well[key]) {
+			c.open[key] = Circuit{Since: now, ProbeAt: now.Add(10 * time.Second), Reason: r.Reason}
+			c.well[key], c.bad[key] = 0, 0
+		}
+	}
+	return nil
+}
+
+func (s *memoryStore) TakeProbe(_ context.Context, key CircuitKey) (bool, error) {
+	circuit, open := s.circuits.open[key]
+	if !open {
+		return true, nil
+	}
+	if s.world.now.Before(circuit.ProbeAt) || s.world.now.Before(s.circuits.probes[key]) {
+		return false, nil
+	}
+	s.circuits.probes[key] = s.world.now.Add(30 * time.Second)
+	return true, nil
+}
+
+func (s *memoryStore) ForgetCircuits(_ context.Context, provider string) error {
+	maps.DeleteFunc(s.circuits.open, func(k CircuitKey, _ Circuit) bool { return k.Provider == provider })
+	return nil
+}
+
+func (s *memoryStore) Circuits(context.Context) (map[CircuitKey]Circuit, error) {
+	return maps.Clone(s.circuits.open), nil
 }

@@ -25,14 +25,19 @@ func (e *Engine) PauseProvider(ctx context.Context, name string) error {
 	if _, ok := e.Registry.Get(name); !ok {
 		return ErrNoProvider
 	}
+	defer e.reports.expire()
 	return e.Store.Pause(ctx, name)
 }
 
 // ResumeProvider ends a pause: those who waited are called up as fast as the
-// provider's limits allow.
+// provider's limits allow. What was held against its health is forgotten.
 func (e *Engine) ResumeProvider(ctx context.Context, name string) error {
 	if _, ok := e.Registry.Get(name); !ok {
 		return ErrNoProvider
 	}
+	if err := e.Store.ForgetCircuits(ctx, name); err != nil {
+		return err
+	}
+	e.reports.expire()
 	return e.Store.Resume(ctx, name)
 }

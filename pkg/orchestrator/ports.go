@@ -127,10 +127,16 @@ type Store interface {
 	// process holds one subscription however many watchers there are.
 	Watch(id string) (changed <-chan struct{}, stop func())
 
-	// ReportHealth records how a provider fares, for all processes to see.
-	ReportHealth(ctx context.Context, provider string, h Health) error
-	// Healths returns what was last reported, by provider.
-	Healths(ctx context.Context) (map[string]Health, error)
+	// ReportCalls counts calls to a provider, for all processes to see, and opens
+	// or closes its circuit.
+	ReportCalls(ctx context.Context, key CircuitKey, report CallReport) error
+	// TakeProbe reports whether a call may be made: the circuit is closed, or
+	// its time is over and this call is the one that finds out.
+	TakeProbe(ctx context.Context, key CircuitKey) (bool, error)
+	// ForgetCircuits closes all circuits of a provider.
+	ForgetCircuits(ctx context.Context, provider string) error
+	// Circuits returns the circuits that are open.
+	Circuits(ctx context.Context) (map[CircuitKey]Circuit, error)
 }
 
 // Uploads keeps what is known of uploaded files. Each has its place in the index
@@ -182,18 +188,25 @@ type Created struct {
 	ExistingHash string
 }
 
-// Health is how a provider fares.
-type Health struct {
-	Status string    `json:"status"` // ok, down
-	Reason string    `json:"reason,omitempty"`
-	Since  time.Time `json:"since"`
+// CircuitKey names a circuit: that of a model at a provider, or, where the model
+// is empty, that of the provider as a whole, which its key and its money open.
+type CircuitKey struct{ Provider, Model string }
+
+// CallReport is how calls to a provider went.
+type CallReport struct {
+	Well, Bad int
+	Reason    string    // class of the last failure
+	Trip      bool      // opens the circuit at once
+	Began     time.Time // zero: nobody knows
 }
 
-// The values of [Health].Status.
-const (
-	HealthOK   = "ok"
-	HealthDown = "down"
-)
+// Circuit is an open circuit: the provider is passed over where another can be
+// asked, until a probe has gone well.
+type Circuit struct {
+	Since   time.Time
+	ProbeAt time.Time // from then on a single call finds out
+	Reason  string
+}
 
 // Query selects jobs. Zero fields do not filter.
 type Query struct {

@@ -1,10 +1,12 @@
 package orchestrator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/easel-jobs/easel/pkg/providers"
@@ -139,32 +141,72 @@ type ProviderInfo struct {
 	Gate         Gate
 }
 
+// Health is how a provider fares.
+type Health struct {
+	Status   string // ok, degraded, down
+	Reason   string // class of the failure that opened the first of the circuits
+	Since    time.Time
+	Circuits []OpenCircuit
+}
+
+// OpenCircuit is a circuit that speaks against a provider or, where Model is not
+// empty, against one of its models.
+type OpenCircuit struct {
+	Model    string
+	HalfOpen bool // the next submission finds out
+	Circuit
+}
+
+// The values of [Health].Status.
+const (
+	HealthOK       = "ok"
+	HealthDegraded = "degraded" // some of its models are passed over
+	HealthDown     = "down"     // it is passed over
+)
+
 // ProviderInfos lists the configured providers and how they fare.
 func (e *Engine) ProviderInfos(ctx context.Context) ([]ProviderInfo, error) {
-	healths, err := e.Store.Healths(ctx)
+	circuits, err := e.Store.Circuits(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gates, err := e.Store.Gates(ctx, e.names())
 	if err != nil {
 		return nil, err
 	}
 	entries := e.Registry.All()
-	names := make([]string, len(entries))
-	for i, entry := range entries {
-		names[i] = entry.Name
-	}
-	gates, err := e.Store.Gates(ctx, names)
-	if err != nil {
-		return nil, err
-	}
 	infos := make([]ProviderInfo, 0, len(entries))
 	for _, entry := range entries {
-		health, reported := healths[entry.Name]
-		if !reported {
-			health = Health{Status: HealthOK}
-		}
 		infos = append(infos, ProviderInfo{
 			Name: entry.Name, Adapter: entry.Adapter, Default: entry.Name == e.Registry.Default(),
-			Models: entry.Models, Capabilities: entry.Provider.Capabilities(), Health: health,
+			Models: entry.Models, Capabilities: entry.Provider.Capabilities(), Health: healthOf(entry, circuits, e.Store.Now()),
 			Concurrency: entry.Concurrency, Limits: entry.Limits, Gate: gates[entry.Name],
 		})
 	}
 	return infos, nil
+}
+
+// healthOf sums up a provider's circuits: it is down when the circuit of its key
+// is open, or those of the default models of all its features.
+func healthOf(entry providers.Entry, circuits map[CircuitKey]Circuit, now time.Time) Health {
+	h := Health{Status: HealthOK}
+	for key, circuit := range circuits {
+		if key.Provider == entry.Name {
+			h.Circuits = append(h.Circuits, OpenCircuit{Model: key.Model, HalfOpen: !now.Before(circuit.ProbeAt), Circuit: circuit})
+		}
+	}
+	if len(h.Circuits) == 0 {
+		return h
+	}
+	slices.SortFunc(h.Circuits, func(a, b OpenCircuit) int {
+		return cmp.Or(a.Since.Compare(b.Since), cmp.Compare(a.Model, b.Model))
+	})
+	h.Status, h.Reason, h.Since = HealthDown, h.Circuits[0].Reason, h.Circuits[0].Since
+	known := condition{circuits: circuits}
+	for _, feature := range entry.Provider.Capabilities().Features {
+		if known.open(entry.Name, entry.Model(feature.Feature)) == nil {
+			h.Status = HealthDegraded
+		}
+	}
+	return h
 }

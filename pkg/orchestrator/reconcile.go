@@ -19,6 +19,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	loops.Go(func() { e.heartbeat(ctx) })
 	loops.Go(func() { e.reconcile(ctx) })
 	loops.Go(func() { e.moveLines(ctx) })
+	loops.Go(func() { e.tellHealth(ctx) })
 	loops.Wait()
 	return nil
 }

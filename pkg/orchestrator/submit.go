@@ -45,6 +45,9 @@ func (e *Engine) submit(ctx context.Context, job *tasks.Job) Outcome {
 	if !job.RestoredAt.IsZero() {
 		return e.doubt(ctx, job)
 	}
+	if outcome, passed := e.passOver(ctx, job); passed {
+		return outcome
+	}
 	return e.takeTurn(ctx, job, entry)
 }
 
@@ -210,9 +213,11 @@ func (e *Engine) call(ctx, callCtx context.Context, job *tasks.Job, number int, 
 	}
 	req := e.request(job, job.Submission(number), files)
 	req.Report = e.reporter(job.ID, number)
-	started := time.Now()
+	started, began := time.Now(), e.Store.Now()
 	status, err := entry.Provider.Submit(callCtx, req)
 	e.called(job, entry.Name, "submit", err, started)
+	// Once the outcome is written.
+	defer e.fared(keep, entry.Name, job.Model, err, began)
 	if err != nil {
 		return e.refused(keep, job, number, entry, err)
 	}
@@ -265,7 +270,6 @@ func (e *Engine) refused(ctx context.Context, job *tasks.Job, number int, entry 
 	policy := info.Class.Policy()
 	if policy.Alert {
 		e.Observer.Alert(entry.Name, failure)
-		e.reportHealth(ctx, entry.Name, Health{Status: HealthDown, Reason: string(info.Class), Since: e.Store.Now()})
 	}
 	switch {
 	case info.Class == classify.UnknownOutcome:
@@ -301,8 +305,7 @@ func (e *Engine) recordResult(ctx context.Context, job *tasks.Job, number int, a
 	return outcome
 }
 
-// called reports a call to a provider, and that the provider is well when it
-// answered.
+// called reports a call to a provider.
 func (e *Engine) called(job *tasks.Job, provider, call string, err error, started time.Time) {
 	class := classify.Class("")
 	if err != nil {
@@ -314,7 +317,6 @@ func (e *Engine) called(job *tasks.Job, provider, call string, err error, starte
 		e.Observer.StageTook("submit", job, took)
 		if err == nil {
 			e.room.took(provider)
-			e.recovered(provider)
 		}
 	}
 }

@@ -135,7 +135,7 @@ var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // choose picks the provider and model for a request: the one that it names,
 // else by capability and health.
-func (e *Engine) choose(d tasks.Draft, healthy func(string) bool) (providers.Entry, string, error) {
+func (e *Engine) choose(d tasks.Draft, healthy func(provider, model string) bool) (providers.Entry, string, error) {
 	entry, model, err := e.Registry.Select(providers.Selection{
 		Feature: d.FeatureType, ProviderID: d.ProviderID, Model: d.Model, Healthy: healthy,
 	})

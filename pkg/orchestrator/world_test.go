@@ -376,6 +376,7 @@ type memoryStore struct {
 	keys     map[string]string // idempotency key → id
 	bodies   map[string][]byte
 	lines    memoryLines
+	circuits memoryCircuits
 	conflict func(*tasks.Job) // changes the record just before a Save
 	down     bool
 	refuses  int // of the next saves
@@ -547,11 +548,9 @@ func (s *memoryStore) Tombstone(_ context.Context, job *tasks.Job) error {
 	delete(s.open, job.ID)
 	return nil
 }
-func (s *memoryStore) Purge(context.Context, string) error                { return nil }
-func (s *memoryStore) List(context.Context, Query) (Page, error)          { return Page{}, nil }
-func (s *memoryStore) Watch(string) (<-chan struct{}, func())             { return nil, func() {} }
-func (s *memoryStore) ReportHealth(context.Context, string, Health) error { return nil }
-func (s *memoryStore) Healths(context.Context) (map[string]Health, error) { return nil, nil }
+func (s *memoryStore) Purge(context.Context, string) error       { return nil }
+func (s *memoryStore) List(context.Context, Query) (Page, error) { return Page{}, nil }
+func (s *memoryStore) Watch(string) (<-chan struct{}, func())    { return nil, func() {} }
 
 // memoryQueue holds tasks as asynq does: an id stays taken while its task is
 // active, even when its worker is dead.

@@ -16,6 +16,7 @@ import (
 // process runs and are never taken away.
 type Registry struct {
 	defaultProvider string
+	orders          map[tasks.Feature][]string
 
 	mu      sync.RWMutex
 	entries []Entry
@@ -118,6 +119,25 @@ func NewRegistry(entries []Entry, defaultProvider string) (*Registry, error) {
 		return nil, errors.Join(problems...)
 	}
 	return r, nil
+}
+
+// Prefer sets the order in which providers are chosen for features, before the
+// registry is used. Those that an order does not name come after it. All mistakes
+// are reported at once.
+func (r *Registry) Prefer(orders map[tasks.Feature][]string) error {
+	var problems []error
+	for feature, names := range orders {
+		for i, name := range names {
+			switch entry, ok := r.Get(name); {
+			case !ok:
+				problems = append(problems, fmt.Errorf("order for %s: providers[%d]: %q is not configured", feature, i, name))
+			case !entry.Offers(feature):
+				problems = append(problems, fmt.Errorf("order for %s: providers[%d]: %q does not offer the feature", feature, i, name))
+			}
+		}
+	}
+	r.orders = orders
+	return errors.Join(problems...)
 }
 
 // Register adds a provider to those that are configured. It fails when the

@@ -13,13 +13,14 @@ type Selection struct {
 	Feature    tasks.Feature
 	ProviderID string // empty: chosen by capability and health
 	Model      string // empty: the provider's default
-	// Healthy says how a provider fares. Nil means that all are well.
-	Healthy func(name string) bool
+	// Healthy says how a model at a provider fares. Nil means that all are well.
+	Healthy func(name, model string) bool
 }
 
 // Select chooses the provider and the model for a request: the named one;
-// else the default provider when it offers the feature and is healthy; else the
-// first healthy one that offers it; else the first that does. Demo providers
+// else the first healthy one in the order that is configured for the feature, or
+// the default provider and then those in configuration order; else, where none
+// is healthy, the first as if all were. Demo providers
 // are chosen by name only, or where there is no other provider at all.
 //
 // The error is a [*SelectionError].
@@ -37,7 +38,7 @@ func (r *Registry) Select(s Selection) (Entry, string, error) {
 			return Entry{}, "", err
 		}
 	}
-	chosen := r.prefer(offering, s.Healthy)
+	chosen := r.prefer(offering, s)
 	return chosen, modelOr(s.Model, chosen, s.Feature), nil
 }
 
@@ -94,15 +95,29 @@ func (r *Registry) notOffered(f tasks.Feature, field string) error {
 	}
 }
 
-// eligible lists who may be chosen for the feature without being named.
+// eligible lists who may be chosen for the feature without being named, in the
+// order of preference: that which is configured for the feature, else the default
+// provider first; then the order of the configuration.
 func (r *Registry) eligible(f tasks.Feature) []Entry {
 	all := r.All()
+	order := r.orders[f]
+	if order == nil && r.defaultProvider != "" {
+		order = []string{r.defaultProvider}
+	}
 	onlyDemos := !slices.ContainsFunc(all, func(e Entry) bool { return !e.demo() })
-	return slices.DeleteFunc(all, func(e Entry) bool {
-		// To be made the default is to be named.
-		allowed := !e.demo() || onlyDemos || e.Name == r.defaultProvider
+	all = slices.DeleteFunc(all, func(e Entry) bool {
+		// To be made the default, or to stand in an order, is to be named.
+		allowed := !e.demo() || onlyDemos || e.Name == r.defaultProvider || slices.Contains(order, e.Name)
 		return !allowed || !e.Offers(f)
 	})
+	rank := func(e Entry) int {
+		if i := slices.Index(order, e.Name); i >= 0 {
+			return i
+		}
+		return len(order)
+	}
+	slices.SortStableFunc(all, func(a, b Entry) int { return rank(a) - rank(b) })
+	return all
 }
 
 // withModel keeps the entries that name the model; where none does, those that
@@ -130,19 +145,25 @@ func withModel(entries []Entry, f tasks.Feature, model string) ([]Entry, error) 
 	}
 }
 
-// prefer picks from a list that is not empty.
-func (r *Registry) prefer(entries []Entry, healthy func(string) bool) Entry {
-	well := entries
-	if healthy != nil {
-		well = slices.DeleteFunc(slices.Clone(entries), func(e Entry) bool { return !healthy(e.Name) })
+// prefer picks from a list that is not empty and stands in the order of
+// preference.
+func (r *Registry) prefer(entries []Entry, s Selection) Entry {
+	for _, entry := range entries {
+		if s.Healthy == nil || s.Healthy(entry.Name, modelOr(s.Model, entry, s.Feature)) {
+			return entry
+		}
 	}
-	if len(well) == 0 {
-		well = entries
+	return entries[0]
+}
+
+// Serves returns the model that the provider would serve a request with: the
+// one that was asked for where it has that or takes any, else its default,
+// unless the request is strict about it.
+func (e Entry) Serves(f tasks.Feature, model string, strict bool) (string, bool) {
+	if model == "" || e.lists(f, model) || e.takesAny(f) {
+		return modelOr(model, e, f), true
 	}
-	if i := slices.IndexFunc(well, func(e Entry) bool { return e.Name == r.defaultProvider }); i >= 0 {
-		return well[i]
-	}
-	return well[0]
+	return e.Model(f), !strict
 }
 
 // CheckFallbacks reports what is wrong with a request's fallback providers, one

@@ -49,8 +49,8 @@ func registryOf(t *testing.T, defaultProvider string, entries ...Entry) *Registr
 
 func TestSelect(t *testing.T) {
 	t.Parallel()
-	down := func(names ...string) func(string) bool {
-		return func(name string) bool {
+	down := func(names ...string) func(string, string) bool {
+		return func(name, _ string) bool {
 			for _, n := range names {
 				if n == name {
 					return false
@@ -285,4 +285,40 @@ func TestSecretDoesNotPrint(t *testing.T) {
 	require.JSONEq(t, `{"key":"[redacted]"}`, string(raw))
 	require.Equal(t, key, s.APIKey.Reveal())
 	require.Empty(t, Secret("").String())
+}
+
+func TestPrefer(t *testing.T) {
+	t.Parallel()
+	r := registryOf(t, "lumen", sketch, lumen, umbra, local)
+	require.NoError(t, r.Prefer(map[tasks.Feature][]string{tasks.TextToImage: {"local", "sketch"}}))
+	entry, _, err := r.Select(Selection{Feature: tasks.TextToImage})
+	require.NoError(t, err)
+	require.Equal(t, "local", entry.Name, "an order for the feature wins over the default")
+	require.Equal(t, []string{"local", "sketch", "lumen", "umbra"}, namesOf(r.Candidates(tasks.TextToImage, "", nil)))
+	require.Equal(t, []string{"umbra", "lumen"}, namesOf(r.Candidates(tasks.TextToImage, "umbra", []string{"lumen"})), "the request's own order stands")
+	require.Equal(t, []string{"lumen"}, namesOf(r.Candidates(tasks.TextToVideo, "", nil)))
+	err = r.Prefer(map[tasks.Feature][]string{tasks.TextToVideo: {"lumen", "umbra", "nobody"}})
+	require.ErrorContains(t, err, `order for text-to-video: providers[1]: "umbra" does not offer the feature`)
+	require.ErrorContains(t, err, `providers[2]: "nobody" is not configured`)
+}
+
+func TestServes(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		entry  Entry
+		model  string
+		strict bool
+		want   string
+		serves bool
+	}{
+		{lumen, "", true, "lux-1", true},
+		{lumen, "lux-2", true, "lux-2", true},
+		{umbra, "lux-1", true, "dusk", false},
+		{umbra, "lux-1", false, "dusk", true},
+		{local, "any", true, "any", true},
+	} {
+		model, serves := test.entry.Serves(tasks.TextToImage, test.model, test.strict)
+		require.Equal(t, test.serves, serves, test)
+		require.Equal(t, test.want, model, test)
+	}
 }
