@@ -99,7 +99,10 @@ func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry
 	deadline := e.Store.Now().Add(timeout)
 
 	var number int
-	queuedAt := later(later(job.CreatedAt, job.Request.RunAt), job.Due)
+	queuedAt := later(job.CreatedAt, job.Request.RunAt)
+	if !job.InLine {
+		queuedAt = later(queuedAt, job.Due)
+	}
 	after, err := e.save(ctx, job, func(next *tasks.Job, now time.Time) error {
 		number = 0 // an intent that another process was faster than is none
 		if next.Step != job.Step || next.Gen != job.Gen || next.State != tasks.Queued {
@@ -175,6 +178,9 @@ func (e *Engine) intend(job *tasks.Job, deadline, now time.Time) int {
 		job.StartedAt = now
 	}
 	job.Progress = tasks.Progress{Stage: tasks.StageInitializing, Message: "submitting to " + job.ProviderID}
+	if job.Due.After(now) {
+		job.Due = now // it was called up before it would have looked by itself
+	}
 	job.Waits, job.InLine = 0, false
 	return job.LastSubmission
 }

@@ -137,6 +137,29 @@ func TestLostTaskInLine(t *testing.T) {
 	require.Less(t, done.FinishedAt.Sub(job.CreatedAt), time.Minute)
 }
 
+// TestCalledUpAndCutOff cuts the power inside the paid call of a job that was
+// called up long before it would have looked by itself: it is looked up as soon
+// as any other.
+func TestCalledUpAndCutOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, pending, finished)
+	require.NoError(t, w.engine.PauseProvider(context.Background(), "lumen"))
+	job := w.accept(Entry{Draft: draft()})
+	w.step()
+	require.NoError(t, w.engine.ResumeProvider(context.Background(), "lumen"))
+	for w.provider.submits == 0 {
+		if w.queue.next() != nil && w.queue.next().state == TaskPending {
+			w.cutAt, w.cutLate = w.calls+4, true // claim, turn, intent, and the call
+		}
+		w.step()
+	}
+	require.Equal(t, tasks.Submitting, w.get(job.ID).State)
+	done := w.run(job.ID)
+	require.Equal(t, tasks.Completed, done.State)
+	require.Less(t, done.FinishedAt.Sub(job.CreatedAt), time.Minute)
+	require.Equal(t, 1, total(w.paid))
+}
+
 // TestPlacesThatNobodyHolds are given back, and those that are held are not.
 func TestPlacesThatNobodyHolds(t *testing.T) {
 	t.Parallel()
