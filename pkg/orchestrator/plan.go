@@ -20,7 +20,7 @@ func (e *Engine) plan(job *tasks.Job, now time.Time) (tasks.Kind, time.Time) {
 	}
 	for i := range job.Submissions {
 		if s := &job.Submissions[i]; s.Live() && !s.Succeeded {
-			return tasks.KindPoll, now.Add(e.firstPoll(s))
+			return tasks.KindPoll, now.Add(e.firstPoll(job, s, now))
 		}
 	}
 	for i := range job.Submissions {
@@ -68,8 +68,8 @@ func (e *Engine) lookupDue(s *tasks.Submission, now time.Time) time.Time {
 }
 
 // firstPoll is how long after its acceptance a submission is polled first.
-func (e *Engine) firstPoll(s *tasks.Submission) time.Duration {
-	policy := e.pollPolicy(s)
+func (e *Engine) firstPoll(job *tasks.Job, s *tasks.Submission, now time.Time) time.Duration {
+	policy := e.patience(job, s, now)
 	if s.Polls == 0 {
 		return policy.First
 	}
@@ -98,7 +98,7 @@ func (e *Engine) pollPolicy(s *tasks.Submission) providers.PollPolicy {
 // stretched by failed polls, spread by a fifth so that a burst of submits does
 // not become a burst of polls.
 func (e *Engine) pollDelay(job *tasks.Job, s *tasks.Submission, asked time.Duration, now time.Time) time.Duration {
-	policy := e.pollPolicy(s)
+	policy := e.patience(job, s, now)
 	if asked > 0 {
 		return max(asked, policy.Interval)
 	}

@@ -273,6 +273,7 @@ type scripted struct {
 	remoteID string
 
 	synchronous bool
+	webhooks    bool
 	report      func(context.Context, *float64, string) bool // of the submission that is under way
 }
 
@@ -286,8 +287,8 @@ func (p *scripted) asProvider() providers.Provider {
 func (p *scripted) Capabilities() providers.Capabilities {
 	return providers.Capabilities{
 		Features:    []providers.FeatureCapability{{Feature: tasks.TextToImage, Input: json.RawMessage(`{"properties":{"prompt":{},"n":{}}}`)}},
-		Synchronous: p.synchronous,
-		Poll:        providers.PollPolicy{First: time.Second, Interval: time.Second, Ceiling: 5 * time.Second},
+		Synchronous: p.synchronous, Webhooks: p.webhooks,
+		Poll: providers.PollPolicy{First: time.Second, Interval: time.Second, Ceiling: 5 * time.Second},
 	}
 }
 

@@ -51,7 +51,10 @@ type Job struct {
 	Kind   Kind      `json:"kind,omitempty"`
 	Due    time.Time `json:"due,omitzero"`
 	HintAt time.Time `json:"hint_at,omitzero"` // a provider's webhook came
-	Waits  int       `json:"waits,omitempty"`  // times in a row without room
+	// Hints are the events that webhooks brought lately, each with the step that
+	// the job stood at.
+	Hints []Hint `json:"hints,omitempty"`
+	Waits int    `json:"waits,omitempty"` // times in a row without room
 	// InLine says that the step waits in the line before its provider, and may
 	// be called up before it is due.
 	InLine bool `json:"in_line,omitempty"`
@@ -252,6 +255,12 @@ func (s *Submission) Open() bool {
 	return s.State == SubmissionIntent || (s.State == SubmissionUnknown && !s.Waived)
 }
 
+// Hint is an event that a provider's webhook has brought.
+type Hint struct {
+	EventID string `json:"event_id"`
+	Step    int64  `json:"step"`
+}
+
 // Place is a place that a submission takes up at its provider, among those that
 // the provider may have in flight. It is given back at Until in any case.
 type Place struct {
@@ -400,6 +409,7 @@ func (j *Job) Clone() *Job {
 	}
 	c.Outbox = slices.Clone(j.Outbox)
 	c.Places = slices.Clone(j.Places)
+	c.Hints = slices.Clone(j.Hints)
 	c.RetryKeys = slices.Clone(j.RetryKeys)
 	c.Error = clonePointer(j.Error)
 	c.Progress.Percent = clonePointer(j.Progress.Percent)
