@@ -59,10 +59,10 @@ func (p *faulty) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// TestFailover has the first of two providers answer with each fault in turn,
+// TestProviderFailover has the first of two providers answer with each fault in turn,
 // 200 jobs for each, and lays what was expected beside the bills: no attempt was
 // accepted twice, and no job but once.
-func TestFailover(t *testing.T) {
+func TestProviderFailover(t *testing.T) {
 	t.Parallel()
 	const jobsPerFault = 200
 	serve := func(handler http.Handler) string {

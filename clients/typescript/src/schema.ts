@@ -146,6 +146,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/jobs/adopt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Adopt a generation that was started elsewhere
+         * @description Makes a generation at a provider a job, by the provider's own id: it is polled, and its result copied and told. Nothing is bought for it, now or later. Adopting the same id again answers with the same job.
+         */
+        post: operations["adopt-job"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/jobs/batch": {
         parameters: {
             query?: never;
@@ -307,6 +327,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/providers/{name}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause a provider
+         * @description Stops spending at once, on all workers: nothing more is submitted to the provider until it is resumed. Jobs wait, which costs them no attempt but counts towards their timeout. What it was given already is polled, copied and canceled as ever. Pausing a paused provider changes nothing.
+         */
+        post: operations["pause-provider"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/providers/{name}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Resume a paused provider
+         * @description Jobs that waited go on in the order in which they came, as fast as the provider's limits allow.
+         */
+        post: operations["resume-provider"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/webhooks/{provider}/{job}/{token}": {
         parameters: {
             query?: never;
@@ -331,6 +391,35 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AdoptRequest: {
+            /**
+             * @description What it makes; left out: the first feature that the provider offers, with a warning
+             * @example text-to-image
+             */
+            feature_type?: string;
+            /** @description Kept with the job, and shown with it */
+            metadata?: {
+                [key: string]: string;
+            };
+            /** @description The model that makes it, where the provider's ids need one; left out: its default */
+            model?: string;
+            /** @description Who makes it */
+            provider_id: string;
+            /**
+             * @description The provider's own id of the generation
+             * @example rp_8f2k
+             */
+            remote_id: string;
+            /**
+             * Format: int64
+             * @description How long it may still take
+             */
+            timeout_ms?: number | null;
+            /** @description A label for grouping */
+            user_id?: string;
+            /** @description Where to tell that it has come to rest */
+            webhook_url?: string;
+        };
         Artifact: {
             /**
              * Format: int64
@@ -891,13 +980,54 @@ export interface components {
             id: string;
             /**
              * Format: int64
+             * @description Submissions that it works on, or may be working on
+             */
+            in_flight: number;
+            /**
+             * Format: date-time
+             * @description null unless it has asked for fewer requests, and the time is not over
+             */
+            left_alone_until: string | null;
+            limits: components["schemas"]["ProviderLimits"];
+            /**
+             * Format: date-time
+             * @description null unless an operator has paused it
+             */
+            paused_since: string | null;
+            /**
+             * Format: int64
              * @description How long it keeps what it made; 0 when it does not say. Easel copies results as soon as it knows of them
              */
             results_kept_seconds: number;
             /** @description Answers a submission with the result */
             synchronous: boolean;
+            /**
+             * Format: int64
+             * @description Jobs that stand in line for it
+             */
+            waiting: number;
             /** @description Reports to Easel by webhook */
             webhooks: boolean;
+        } & {
+            [key: string]: unknown;
+        };
+        ProviderCircuit: {
+            /** @description null when all models are concerned: the key is refused, or money is out */
+            model: string | null;
+            /**
+             * Format: date-time
+             * @description When a single submission may find out
+             */
+            probe_at: string | null;
+            /**
+             * @description Class of the last failure
+             * @example server
+             */
+            reason: string;
+            /** Format: date-time */
+            since: string | null;
+            /** @description open, or half_open when the next submission finds out whether the provider is well again */
+            state: string;
         } & {
             [key: string]: unknown;
         };
@@ -910,14 +1040,36 @@ export interface components {
             [key: string]: unknown;
         };
         ProviderHealth: {
+            /** @description What is held against it, per model */
+            circuits: components["schemas"]["ProviderCircuit"][];
+            /** @description Class of the failure that is held against it; empty when it is ok */
             reason: string;
             /**
              * Format: date-time
-             * @description null when nothing was ever reported
+             * @description null when it is ok
              */
             since: string | null;
-            /** @description ok or down */
+            /** @description ok; degraded when some of its models are passed over; down when it is. There may be more one day */
             status: string;
+        } & {
+            [key: string]: unknown;
+        };
+        ProviderLimits: {
+            /**
+             * Format: int64
+             * @description Calls under way at a time, per worker
+             */
+            concurrency: number;
+            /**
+             * Format: int64
+             * @description Submissions that have not ended, by all workers together; null when there is no limit
+             */
+            max_in_flight: number | null;
+            /**
+             * @description Submissions per interval, by all workers together; null when there is no limit
+             * @example 10/s
+             */
+            rate: string | null;
         } & {
             [key: string]: unknown;
         };
@@ -1678,6 +1830,122 @@ export interface operations {
             };
         };
     };
+    "adopt-job": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AdoptRequest"];
+            };
+        };
+        responses: {
+            /** @description The job that the same id was made before */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Accepted */
+            202: {
+                headers: {
+                    ETag?: string;
+                    "Idempotent-Replayed"?: string;
+                    Location?: string;
+                    "Preference-Applied"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Job"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "create-jobs": {
         parameters: {
             query?: never;
@@ -2040,12 +2308,14 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description The file has no such range */
+            /** @description Requested Range Not Satisfiable */
             416: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
             /** @description Too Many Requests */
             429: {
@@ -2556,6 +2826,160 @@ export interface operations {
             };
             /** @description Forbidden */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "pause-provider": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description What provider_id says */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Provider"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description A problem */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "resume-provider": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description What provider_id says */
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Provider"];
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };
