@@ -109,7 +109,7 @@ func (k *kiln) hang(ctx context.Context, req providers.Request) (providers.Statu
 	for {
 		select {
 		case <-done:
-			if ctx.Err() == context.DeadlineExceeded { //nolint:errorlint // a context's own
+			if ctx.Err() == context.DeadlineExceeded {
 				return k.failed("it was ended")
 			}
 			return providers.Status{}, k.failure(classify.Canceled, "ended")
