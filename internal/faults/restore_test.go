@@ -141,11 +141,13 @@ func TestRestoreIsNoticed(t *testing.T) {
 		return err == nil && waiting == jobs
 	}, patience, 20*time.Millisecond)
 	require.Equal(t, jobs, f.accepted())
+	said := false // by whoever noticed it first, at least
 	for _, w := range f.workers {
 		log, err := os.ReadFile(w.log)
 		require.NoError(t, err)
-		require.Contains(t, string(log), "Redis went back in time")
+		said = said || strings.Contains(string(log), "Redis went back in time")
 	}
+	require.True(t, said)
 
 	require.Contains(t, f.easel("doctor", "--after-restore", "--skip-files"), "100 had been submitted since the backup")
 	for id, job := range f.awaitRest(ids, patience) {

@@ -52,6 +52,10 @@ local tide = tonumber(redis.call('GET', KEY_TIDE) or '0')
 local rises = now >= tide + 1000
 if #ids > 0 or rises then even_when_full(KEYS[1]) end
 if rises then
+	if now > tide + TIDE_TOLERANCE and (tide > 0 or redis.call('ZCARD', KEYS[1]) > 0) then
+		redis.call('RPUSH', KEY_GAPS, at(tide) .. ' ' .. at(now))
+		redis.call('LTRIM', KEY_GAPS, -20, -1)
+	end
 	tide = now
 	redis.call('SET', KEY_TIDE, at(now))
 end

@@ -58,6 +58,9 @@ const (
 	keySchema = "easel:schema"
 	// keyTide is the latest time that the data is known to have reached.
 	keyTide = "easel:tide"
+	// keyGaps lists the last times in which the tide did not rise, "from to":
+	// nobody was at work then, or the data of that time is lost.
+	keyGaps = "easel:gaps"
 	// keyHold stands while paid submits are held, with the time since when.
 	keyHold = "easel:hold"
 	// keySecret is the key that signs links and tokens when none is configured.

@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -94,6 +95,8 @@ var names = strings.NewReplacer(
 	"CHANNEL_EVENTS", "'"+channelEvents+"'",
 	"KEY_HOLD", "'"+keyHold+"'",
 	"KEY_TIDE", "'"+keyTide+"'",
+	"KEY_GAPS", "'"+keyGaps+"'",
+	"TIDE_TOLERANCE", strconv.FormatInt(tideTolerance.Milliseconds(), 10),
 	"STATUSES", allStatuses(),
 )
 

@@ -34,15 +34,26 @@ func (t *tide) rise(millis int64) {
 // tideScript looks whether the data went back in time, and then closes paid
 // submits, before anybody does anything on the new connection.
 //
-//	KEYS  1 tide  2 hold  3 open
-//	ARGV  1 what was seen, 0 for nothing  2 tolerance
+//	KEYS  1 tide  2 hold  3 open  4 gaps
+//	ARGV  1 what was seen
 //
-// It answers ok and the tide; or back and the tide. Data with neither a tide nor
-// open jobs is new: nothing in it can be bought again.
+// Where somebody else has raised the tide since, what was seen lies in the gap
+// that it was raised over: in times without a tide nobody can have seen one.
+//
+// It answers ok and the tide; or back and where it had gone back to. Data with
+// neither a tide nor open jobs is new: nothing in it can be bought again.
 var tideScript = newScript(`
 local stands = tonumber(redis.call('GET', KEYS[1]) or '0')
 local new = stands == 0 and redis.call('ZCARD', KEYS[3]) == 0
-if not new and stands + ARGV[2] < tonumber(ARGV[1]) then
+local seen = tonumber(ARGV[1])
+local back = not new and stands + TIDE_TOLERANCE < seen
+for _, gap in ipairs(redis.call('LRANGE', KEYS[4], 0, -1)) do
+	local from, to = string.match(gap, '^(%d+) (%d+)$')
+	if from and from + TIDE_TOLERANCE < seen and seen < tonumber(to) then
+		back, stands = true, tonumber(from)
+	end
+end
+if back then
 	redis.call('SET', KEYS[2], at(now), 'NX')
 	return {'back', now, stands}
 end
@@ -74,7 +85,7 @@ func (s *Store) checkTide(ctx context.Context, conn *redis.Conn) error {
 	if seen == 0 {
 		return nil // a process that has just started has nothing to compare
 	}
-	reply, err := conn.Eval(ctx, tideScript.source, []string{keyTide, keyHold, keyOpen}, seen, tideTolerance.Milliseconds()).Slice()
+	reply, err := conn.Eval(ctx, tideScript.source, []string{keyTide, keyHold, keyOpen, keyGaps}, seen).Slice()
 	if err != nil {
 		if redis.HasErrorPrefix(err, "READONLY") {
 			return nil // nothing can be submitted there either
@@ -88,7 +99,7 @@ func (s *Store) checkTide(ctx context.Context, conn *redis.Conn) error {
 	if s.onRestored != nil {
 		s.onRestored(time.UnixMilli(seen).UTC(), time.UnixMilli(stands).UTC())
 	}
-	s.tide.millis.Store(stands) // said once
+	s.tide.millis.CompareAndSwap(seen, 0) // said once; the next look tells how far it has come
 	return nil
 }
 
@@ -118,7 +129,8 @@ func (s *Store) SubmitsHeld(ctx context.Context) (time.Time, error) {
 
 // ReleaseSubmits implements [orchestrator.Ledger].
 func (s *Store) ReleaseSubmits(ctx context.Context) error {
-	if err := s.redis.Del(ctx, keyHold).Err(); err != nil {
+	// The gap is known now: who saw what was in it need not be told again.
+	if err := s.redis.Del(ctx, keyHold, keyGaps).Err(); err != nil {
 		return s.failed("release submits", err)
 	}
 	return nil

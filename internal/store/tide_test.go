@@ -1,0 +1,106 @@
+package store_test
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/easel-jobs/easel/internal/redistest"
+	"github.com/easel-jobs/easel/internal/store"
+	"github.com/easel-jobs/easel/pkg/orchestrator"
+	"github.com/easel-jobs/easel/pkg/providers"
+	"github.com/easel-jobs/easel/pkg/tasks"
+)
+
+// TestTide restores data of an hour ago under processes that have seen newer
+// data, and under one that has not; the latter is the first to write. All the
+// same nobody may write an intent.
+func TestTide(t *testing.T) {
+	t.Parallel()
+	url, server := serve(t, redistest.AOF("always"))
+	noticed := make(chan struct{}, 8)
+	open := func() fixture {
+		return fixture{t, openStore(t, store.Config{URL: url, OnRestored: func(from, to time.Time) {
+			require.True(t, to.Before(from))
+			noticed <- struct{}{}
+		}}), newClient(t, url)}
+	}
+	worker := open()
+	job := worker.create()
+	look := func(f fixture) {
+		t.Helper()
+		_, err := f.store.Overdue(t.Context(), 1, time.Second)
+		require.NoError(t, err)
+	}
+	intend := func(f fixture) error {
+		fresh, err := f.store.Load(t.Context(), job.ID)
+		require.NoError(t, err)
+		fresh.State = tasks.Submitting
+		_, err = f.store.SaveIntent(t.Context(), fresh, nil, providers.Limits{})
+		return err
+	}
+	hourAgo := strconv.FormatInt(time.Now().Add(-time.Hour).UnixMilli(), 10)
+	require.NoError(t, worker.redis.Set(t.Context(), "easel:tide", hourAgo, 0).Err())
+	kept := t.TempDir()
+	require.NoError(t, os.CopyFS(filepath.Join(kept, "aof"), os.DirFS(filepath.Join(server.Dir(), "appendonlydir"))))
+	look(worker) // has seen the tide of now
+
+	server.Kill()
+	require.NoError(t, os.RemoveAll(filepath.Join(server.Dir(), "appendonlydir")))
+	require.NoError(t, os.CopyFS(filepath.Join(server.Dir(), "appendonlydir"), os.DirFS(filepath.Join(kept, "aof"))))
+	server.Restart()
+
+	stranger := open() // starts after the restore, and raises the tide
+	look(stranger)
+	require.ErrorIs(t, intend(worker), orchestrator.ErrSubmitsHeld)
+	receive(t, noticed, "the restore is noticed")
+	require.ErrorIs(t, intend(stranger), orchestrator.ErrSubmitsHeld, "it holds for all")
+	since, err := stranger.store.SubmitsHeld(t.Context())
+	require.NoError(t, err)
+	require.WithinDuration(t, time.Now(), since, time.Minute)
+	var codes []string
+	for _, w := range stranger.store.Check(t.Context()) {
+		codes = append(codes, w.Code)
+	}
+	require.Contains(t, codes, store.WarningHeld)
+
+	require.NoError(t, stranger.store.ReleaseSubmits(t.Context()))
+	look(worker)
+	server.Kill()
+	server.Restart() // nothing is lost: nothing is noticed
+	require.NoError(t, intend(worker))
+	require.Empty(t, noticed)
+}
+
+// TestTideOfIdleTimes: that nobody was at work for long is no restore, and
+// neither is a flushed server.
+func TestTideOfIdleTimes(t *testing.T) {
+	t.Parallel()
+	url, server := serve(t, redistest.AOF("always"))
+	f := fixture{t, openStore(t, store.Config{URL: url, OnRestored: func(time.Time, time.Time) { t.Error("nothing was restored") }}), newClient(t, url)}
+	f.create()
+	look := func() {
+		t.Helper()
+		_, err := f.store.Overdue(t.Context(), 1, time.Second)
+		require.NoError(t, err)
+	}
+	hourAgo := strconv.FormatInt(time.Now().Add(-time.Hour).UnixMilli(), 10)
+	require.NoError(t, f.redis.Set(t.Context(), "easel:tide", hourAgo, 0).Err())
+	look() // over a gap of an hour
+	for range 2 {
+		server.Kill()
+		server.Restart()
+		look()
+	}
+	require.NoError(t, f.redis.FlushAll(t.Context()).Err())
+	server.Kill()
+	server.Restart()
+	look()
+	since, err := f.store.SubmitsHeld(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, since)
+}
