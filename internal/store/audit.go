@@ -222,7 +222,7 @@ local strays = {}
 for i = 2, #ARGV do
 	local id = ARGV[i]
 	local job = redis.call('HMGET', KEY_JOB .. id, 'v', 't', 'ss', 'u')
-	local belongs = job[1]
+	local belongs = job[1] or (ARGV[1] == 'purge' and redis.call('EXISTS', KEY_UPLOAD .. id) == 1)
 	if job[1] and ARGV[1] == 'list' then
 		local list = KEY_JOBS .. job[2]
 		belongs = KEYS[1] == list or KEYS[1] == list .. ':status:' .. job[3] or KEYS[1] == list .. ':user:' .. job[4]
@@ -302,7 +302,7 @@ func (s *Store) Missing(ctx context.Context, ids []string) ([]string, error) {
 	}
 	_, err := s.redis.Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for i, id := range ids {
-			known[i] = pipe.Exists(ctx, keyJob+id)
+			known[i] = pipe.Exists(ctx, keyJob+id, keyUpload+id)
 		}
 		return nil
 	})

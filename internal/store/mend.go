@@ -90,12 +90,13 @@ func (s *Store) mendJob(ctx context.Context, st standing) (bool, error) {
 // dropStrayScript removes an entry from an index that it does not belong in.
 //
 //	KEYS  1 index
-//	ARGV  1 "list" or another  2 id
+//	ARGV  1 "list", "purge" or another  2 id
 //
 // It answers ok and how many it has removed.
 var dropStrayScript = newScript(`
 local id = ARGV[2]
 local job = redis.call('HMGET', KEY_JOB .. id, 'v', 't', 'ss', 'u')
+if ARGV[1] == 'purge' and redis.call('EXISTS', KEY_UPLOAD .. id) == 1 then return {'ok', now, 0} end
 if job[1] then
 	local list = KEY_JOBS .. job[2]
 	if ARGV[1] ~= 'list' or KEYS[1] == list or KEYS[1] == list .. ':status:' .. job[3] or KEYS[1] == list .. ':user:' .. job[4] then
@@ -109,6 +110,8 @@ func (s *Store) mendStray(ctx context.Context, d orchestrator.Drift) (bool, erro
 	sort := "index"
 	if strings.HasPrefix(d.Place, keyJobs) {
 		sort = "list"
+	} else if d.Place == keyPurge {
+		sort = "purge"
 	}
 	reply, err := s.run(ctx, "drop stray", dropStrayScript, []string{d.Place}, sort, d.JobID)
 	return reply.number(0) > 0, err
