@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -84,20 +83,7 @@ func (e *Engine) AcceptBatch(ctx context.Context, tenant string, entries []Entry
 const enqueuers = 16
 
 func (e *Engine) enqueueAll(ctx context.Context, jobs []*tasks.Job) {
-	if len(jobs) == 1 {
-		e.enqueue(ctx, jobs[0])
-		return
-	}
-	var running sync.WaitGroup
-	gate := make(chan struct{}, enqueuers)
-	for _, job := range jobs {
-		gate <- struct{}{}
-		running.Go(func() {
-			defer func() { <-gate }()
-			e.enqueue(ctx, job)
-		})
-	}
-	running.Wait()
+	abreast(enqueuers, jobs, func(job *tasks.Job) { e.enqueue(ctx, job) })
 }
 
 // draftJob validates a request, chooses its provider and moves its files to

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/easel-jobs/easel/pkg/providers"
@@ -149,18 +148,11 @@ func (e *Engine) callUp(ctx context.Context) bool {
 	if err != nil && ctx.Err() == nil {
 		e.Observer.Failed("call up the waiting", "", err)
 	}
-	var running sync.WaitGroup
-	gate := make(chan struct{}, wakers)
-	for _, id := range called {
-		gate <- struct{}{}
-		running.Go(func() {
-			defer func() { <-gate }()
-			if err := e.wake(ctx, id); err != nil && ctx.Err() == nil {
-				e.Observer.Failed("call up", id, err)
-			}
-		})
-	}
-	running.Wait()
+	abreast(wakers, called, func(id string) {
+		if err := e.wake(ctx, id); err != nil && ctx.Err() == nil {
+			e.Observer.Failed("call up", id, err)
+		}
+	})
 	return waiting
 }
 
