@@ -144,7 +144,7 @@ func (t *tally) made(s stage, caller string) (int, <-chan struct{}) {
 // else, where asynq serves a task, whose queue it names.
 func newTrip(ctx context.Context, cmd redis.Cmder) trip {
 	made := trip{stageBackground, cmd.Name(), caller()}
-	if slices.Contains(handshake, made.command) {
+	if slices.Contains(handshake, made.command) || slices.Contains(cmd.Args(), any(tide)) {
 		return made
 	}
 	if s, ok := ctx.Value(stageKey{}).(stage); ok {
@@ -182,6 +182,10 @@ var servesJob = []string{
 
 // handshake is what a new connection begins with.
 var handshake = []string{"hello", "client", "auth", "select"}
+
+// tide is the key that a new connection looks at next, to see whether the data
+// was restored from a backup.
+const tide = "easel:tide"
 
 // makers are the types whose exported methods make round trips.
 var makers = map[string]string{

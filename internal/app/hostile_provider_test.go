@@ -42,9 +42,10 @@ func villain(t *testing.T, answers map[string]http.HandlerFunc) func(*config.Con
 }
 
 // mostMemory is what one hostile answer may make the process allocate, all in
-// all: the bound of an answer (64 MiB), read into a buffer that grows by
-// doubling, and what else goes on meanwhile.
-const mostMemory = 512 << 20
+// all: the bound of an answer (64 MiB), read into a buffer that grows step by
+// step, and what other tests do meanwhile. An answer without a bound would pass
+// it in a second.
+const mostMemory = 2 << 30
 
 // TestHostileProvider runs jobs at a provider that answers with what would keep
 // a worker for ever, or fill its memory. It is not parallel: it looks at what

@@ -130,7 +130,7 @@ func (s *Store) loadScripts(ctx context.Context) error {
 			uploadScript, removeUploadScript,
 			turnScript, callScript, gateScript, releaseScript,
 			addScript, takeItemScript, keepScript, endScript, dropScript, againScript,
-			reportScript, probeScript,
+			reportScript, probeScript, tideScript,
 		} {
 			pipe.ScriptLoad(ctx, script.source)
 		}

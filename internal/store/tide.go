@@ -85,7 +85,11 @@ func (s *Store) checkTide(ctx context.Context, conn *redis.Conn) error {
 	if seen == 0 {
 		return nil // a process that has just started has nothing to compare
 	}
-	reply, err := conn.Eval(ctx, tideScript.source, []string{keyTide, keyHold, keyOpen, keyGaps}, seen).Slice()
+	keys := []string{keyTide, keyHold, keyOpen, keyGaps}
+	reply, err := conn.EvalSha(ctx, tideScript.hash, keys, seen).Slice()
+	if forgotten(err) {
+		reply, err = conn.Eval(ctx, tideScript.source, keys, seen).Slice()
+	}
 	if err != nil {
 		if redis.HasErrorPrefix(err, "READONLY") {
 			return nil // nothing can be submitted there either
