@@ -57,6 +57,7 @@ fuzz: ## Run each fuzz test for FUZZTIME (30s)
 lint: $(LINT) ## Check format, vet and golangci-lint
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$unformatted" || { echo "not gofmt-ed:" $$unformatted; exit 1; }
 	$(GO) vet ./...
+	$(GO) vet -tags easel_http ./pkg/client
 	$(LINT) run
 
 $(LINT): Makefile
@@ -91,9 +92,10 @@ recovery: ## Kill workers and measure how soon their jobs move again (RECOVERY_K
 	$(GO) test ./internal/faults -run TestKilledWorkersJobsMoveAgainSoon -v -count=1 -timeout 0 -recovery.kills=$(RECOVERY_KILLS)
 
 .PHONY: docs
-docs: ## Write again what is generated: the state diagram, the OpenAPI document, the TypeScript types
+docs: ## Write again what is generated: the state diagram, the Go and HTTP interfaces, the TypeScript types
 	$(GO) test ./pkg/tasks -run TestStateMachineDocument -update
 	$(GO) test ./internal/httpapi -run TestDocumentFile -update
+	$(GO) test ./internal/documents -run TestClientSurface -update
 	@if command -v npm >/dev/null; then $(MAKE) clients/typescript/node_modules && cd clients/typescript && npm run -s generate; \
 	else echo "no Node: the types of clients/typescript are as they were"; fi
 
