@@ -2,6 +2,7 @@ package orchestrator
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ func TestLineMovesOnce(t *testing.T) {
 	for range 30 {
 		ids = append(ids, w.accept(Entry{Draft: draft()}).ID)
 	}
+	slices.Sort(ids) // accepted in the same millisecond, and run by their ids
 	started := w.now
 	var last time.Time
 	for _, id := range ids {
