@@ -33,7 +33,7 @@ func TestRecord(t *testing.T) {
 	t.Cleanup(vendor.Close)
 	dir := t.TempDir()
 	file, out := filepath.Join(dir, "easel.yaml"), filepath.Join(dir, "out")
-	require.NoError(t, os.WriteFile(file, []byte("providers: [{name: lab, use: openai, api_key: "+key+", base_url: '"+vendor.URL+"'}]\n"), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte("data_dir: "+dir+"\nproviders: [{name: lab, use: openai, api_key: "+key+", base_url: '"+vendor.URL+"'}]\n"), 0o600))
 	e := newEasel(nil)
 	code := e.run(t.Context(), []string{
 		"record", "--config", file, "--provider", "lab", "--model", "gpt-image-1", "--prompt", "a red kite above the dunes", "--faults", "--out", out,

@@ -92,7 +92,11 @@ func (p Process) serve(ctx context.Context, options config.LoadOptions, stderr i
 	if err != nil {
 		return exitUsage, err
 	}
-	if err := p.Serve(ctx, cfg, log, reload); err != nil {
+	err = p.Serve(ctx, cfg, log, reload)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return exitEnded, nil // it was asked to stop while it started
+	}
+	if err != nil {
 		return exitFailed, err
 	}
 	return exitEnded, nil

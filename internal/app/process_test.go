@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -62,4 +63,19 @@ func TestProcess(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestProcessIsStoppedWhileItStarts ends a process that has not come to serve.
+func TestProcessIsStoppedWhileItStarts(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	p := Process{Name: "painter", Serve: func(ctx context.Context, _ *config.Config, _ *zap.Logger, _ Reload) error {
+		stop()
+		return fmt.Errorf("read server info: %w", ctx.Err())
+	}}
+	path := filepath.Join(t.TempDir(), "easel.yaml")
+	require.NoError(t, os.WriteFile(path, []byte(`redis: {url: "redis://127.0.0.1:1"}`), 0o600))
+	var stderr bytes.Buffer
+	require.Equal(t, exitEnded, p.run(ctx, []string{"--config", path}, &stderr))
+	require.Empty(t, stderr.String())
 }
