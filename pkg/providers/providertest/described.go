@@ -9,6 +9,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,7 +24,8 @@ import (
 // Description is a provider's own description of its API, to which an adapter's
 // requests are held.
 type Description struct {
-	router routers.Router
+	router     routers.Router
+	operations []string
 }
 
 // ReadDescription reads an OpenAPI document from a file. Paths are those below
@@ -35,8 +37,18 @@ func ReadDescription(t testing.TB, file string) *Description {
 	doc.Servers = nil
 	router, err := gorillamux.NewRouter(doc)
 	require.NoError(t, err)
-	return &Description{router: router}
+	d := &Description{router: router}
+	for path, item := range doc.Paths.Map() {
+		for method := range item.Operations() {
+			d.operations = append(d.operations, method+" "+path)
+		}
+	}
+	slices.Sort(d.operations)
+	return d
 }
+
+// Operations are what the API can be asked for, such as "GET /jobs/{id}".
+func (d *Description) Operations() []string { return d.operations }
 
 // Require fails the test unless the description knows such a request.
 func (d *Description) Require(t testing.TB, got Recorded) {
@@ -44,16 +56,34 @@ func (d *Description) Require(t testing.TB, got Recorded) {
 	require.NoError(t, d.Check(got), "%s %s", got.Method, got.Path)
 }
 
-// Check says in what a request is not as described, nil if it is.
-func (d *Description) Check(got Recorded) error {
+// find is the request again, with the operation that it asks for.
+func (d *Description) find(got Recorded) (*http.Request, *routers.Route, map[string]string, error) {
 	req, err := http.NewRequestWithContext(context.Background(), got.Method, got.Path+"?"+got.Query, bytes.NewReader(got.Body))
 	if err != nil {
-		return err
+		return nil, nil, nil, err
 	}
 	req.Header = got.Header
 	route, params, err := d.router.FindRoute(req)
 	if err != nil {
-		return fmt.Errorf("%s %s: %w", got.Method, got.Path, err)
+		return nil, nil, nil, fmt.Errorf("%s %s: %w", got.Method, got.Path, err)
+	}
+	return req, route, params, nil
+}
+
+// Operation is which of [Description.Operations] a request asks for.
+func (d *Description) Operation(got Recorded) (string, error) {
+	_, route, _, err := d.find(got)
+	if err != nil {
+		return "", err
+	}
+	return route.Method + " " + route.Path, nil
+}
+
+// Check says in what a request is not as described, nil if it is.
+func (d *Description) Check(got Recorded) error {
+	req, route, params, err := d.find(got)
+	if err != nil {
+		return err
 	}
 	if kind := got.Header.Get("Content-Type"); strings.HasPrefix(kind, "multipart/") {
 		form := route.Operation.RequestBody.Value.Content["multipart/form-data"]
