@@ -16,6 +16,7 @@ import (
 
 	"github.com/easel-jobs/easel/internal/app"
 	"github.com/easel-jobs/easel/internal/config"
+	"github.com/easel-jobs/easel/internal/redistest"
 	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
@@ -24,10 +25,16 @@ const root = "../.."
 // block returns the fenced block of a document that follows <!-- run: name -->.
 func block(t *testing.T, document, name string) string {
 	t.Helper()
+	return marked(t, document, "run: "+name)
+}
+
+// marked returns the fenced block of a document that follows the mark.
+func marked(t *testing.T, document, mark string) string {
+	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, document))
 	require.NoError(t, err)
-	_, rest, found := strings.Cut(string(text), "<!-- run: "+name+" -->\n```")
-	require.True(t, found, "%s has no block %s", document, name)
+	_, rest, found := strings.Cut(string(text), "<!-- "+mark+" -->\n```")
+	require.True(t, found, "%s has no block %s", document, mark)
 	_, rest, _ = strings.Cut(rest, "\n")
 	code, _, found := strings.Cut(rest, "\n```")
 	require.True(t, found)
@@ -68,24 +75,34 @@ func TestReadmesCurlRuns(t *testing.T) {
 	require.Equal(t, "user-123", job.UserID)
 }
 
+// program writes a document's block where it compiles against this tree; the
+// underscore keeps it out of ./... meanwhile.
+func program(t *testing.T, source string) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(".", "_program-*")
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	file := filepath.Join(dir, "main.go")
+	require.NoError(t, os.WriteFile(file, []byte(source+"\n"), 0o600))
+	formatted, err := exec.CommandContext(t.Context(), "gofmt", "-l", file).Output()
+	require.NoError(t, err)
+	require.Empty(t, string(formatted), "the program is not gofmt-ed")
+	return "./" + file
+}
+
 func TestProgramsRun(t *testing.T) {
 	t.Parallel()
-	for _, document := range []string{"README.md", "docs/library.md"} {
-		t.Run(document, func(t *testing.T) {
+	for _, of := range []struct{ document, name string }{
+		{"README.md", "go"},
+		{"docs/library.md", "go"},
+		{"docs/coming-from.md", "hosted"},
+		{"docs/coming-from.md", "asynq"},
+		{"docs/coming-from.md", "library"},
+	} {
+		t.Run(of.document+" "+of.name, func(t *testing.T) {
 			t.Parallel()
-			// Inside the module, so that it compiles against this tree; the
-			// underscore keeps it out of ./... meanwhile.
-			dir, err := os.MkdirTemp(".", "_program-*")
-			require.NoError(t, err)
-			t.Cleanup(func() { _ = os.RemoveAll(dir) })
-			file := filepath.Join(dir, "main.go")
-			require.NoError(t, os.WriteFile(file, []byte(block(t, document, "go")+"\n"), 0o600))
-			formatted, err := exec.CommandContext(t.Context(), "gofmt", "-l", file).Output()
-			require.NoError(t, err)
-			require.Empty(t, string(formatted), "the program is not gofmt-ed")
-
-			cmd := exec.CommandContext(t.Context(), "go", "run", "./"+file)
-			cmd.Env = append(os.Environ(), "EASEL_URL="+serve(t))
+			cmd := exec.CommandContext(t.Context(), "go", "run", program(t, block(t, of.document, of.name)))
+			cmd.Env = append(os.Environ(), "EASEL_URL="+serve(t), "REDIS_URL="+redistest.Start(t).URL(), "DATA_DIR="+t.TempDir())
 			out, err := cmd.CombinedOutput()
 			require.NoError(t, err, "%s", out)
 			require.Contains(t, string(out), "completed")
@@ -93,6 +110,14 @@ func TestProgramsRun(t *testing.T) {
 			require.NotContains(t, string(out), "false")
 		})
 	}
+}
+
+// TestOthersProgramsCompile is fair to whom we compare ourselves with.
+func TestOthersProgramsCompile(t *testing.T) {
+	t.Parallel()
+	file := program(t, marked(t, "docs/coming-from.md", "vet: asynq"))
+	out, err := exec.CommandContext(t.Context(), "go", "vet", file).CombinedOutput()
+	require.NoError(t, err, "%s", out)
 }
 
 var (
