@@ -143,16 +143,18 @@ func (f *fleet) putOff() (times float64) {
 // hardly a job is put off more than once. What is sent exactly a second apart
 // arrives closer than that on a busy machine, which is why the provider counts by
 // a token bucket; that the store gives out no more in any interval is its own
-// test. EASEL_TEST_SLOW_LIMITS=1 runs it at
-// 10 submissions per second and 20 in flight, which takes 200 seconds.
+// test. EASEL_TEST_SLOW_LIMITS=1 runs it at 10 submissions per second and 20 in
+// flight, which takes 200 seconds, and wants 95 % of the rate used.
 //
 // It is not run beside the other tests of this package: how much of a rate is used
 // depends on how punctual the workers can be.
 func TestLimitsAreKeptAndUsed(t *testing.T) { //nolint:paralleltest // see above
 	const jobs = 2000
-	rate, inFlight := 35, 70
+	// How much is used is a matter of time, and of who else is on the machine: the
+	// quick run only sees that the line does not stand still.
+	rate, inFlight, least := 35, 70, 0.8
 	if os.Getenv("EASEL_TEST_SLOW_LIMITS") != "" {
-		rate, inFlight = 10, 20
+		rate, inFlight, least = 10, 20, 0.95
 	}
 	provider, url := newMetered(t, time.Second)
 	f := limitedFleet(t, fmt.Sprintf("rate: %d/s, max_in_flight: %d", rate, inFlight), url)
@@ -172,7 +174,7 @@ func TestLimitsAreKeptAndUsed(t *testing.T) { //nolint:paralleltest // see above
 		rate, refusals(came, rate), densest(came, time.Second), provider.mostInFlight(), inFlight, 100*used, took.Round(time.Millisecond), putOff/jobs)
 	require.Zero(t, refusals(came, rate))
 	require.LessOrEqual(t, provider.mostInFlight(), inFlight)
-	require.GreaterOrEqual(t, used, 0.95)
+	require.GreaterOrEqual(t, used, least)
 	require.LessOrEqual(t, putOff/jobs, 2.0)
 }
 
