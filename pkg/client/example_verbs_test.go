@@ -5,6 +5,7 @@ package client_test
 import (
 	"context"
 	"fmt"
+	"os"
 
 	"github.com/alicebob/miniredis/v2"
 
@@ -19,8 +20,14 @@ func ExampleConnect() {
 		panic(err)
 	}
 	defer redis.Close()
+	files, err := os.MkdirTemp("", "easel-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(files)
 
-	c, err := client.Connect(context.Background(), "redis://"+redis.Addr(), client.WithWorker(), client.WithProvider(poet()))
+	c, err := client.Connect(context.Background(), "redis://"+redis.Addr(),
+		client.WithDataDir(files), client.WithWorker(), client.WithProvider(poet()))
 	if err != nil {
 		panic(err)
 	}
