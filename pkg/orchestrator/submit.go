@@ -290,25 +290,28 @@ func (e *Engine) refused(ctx context.Context, job *tasks.Job, number int, entry 
 
 // record insists on storing an answer and concludes the step.
 func (e *Engine) record(ctx context.Context, job *tasks.Job, answer move) Outcome {
-	after, err := e.insist(ctx, job, answer)
-	if err != nil {
-		e.Observer.Failed("record the provider's answer", job.ID, err)
-		return Retry(err, 2*time.Second)
-	}
-	return e.conclude(ctx, job, after)
+	outcome, _ := e.recorded(ctx, job, answer)
+	return outcome
 }
 
 // recordResult is record for an answer that may complete the job; what was kept
 // until the record knew of it is forgotten.
 func (e *Engine) recordResult(ctx context.Context, job *tasks.Job, number int, answer move) Outcome {
+	outcome, after := e.recorded(ctx, job, answer)
+	if after != nil {
+		e.unstage(ctx, after, number)
+	}
+	return outcome
+}
+
+// recorded is the record with the answer, nil where it could not be stored.
+func (e *Engine) recorded(ctx context.Context, job *tasks.Job, answer move) (Outcome, *tasks.Job) {
 	after, err := e.insist(ctx, job, answer)
 	if err != nil {
 		e.Observer.Failed("record the provider's answer", job.ID, err)
-		return Retry(err, 2*time.Second)
+		return Retry(err, 2*time.Second), nil
 	}
-	outcome := e.conclude(ctx, job, after)
-	e.unstage(ctx, after, number)
-	return outcome
+	return e.conclude(ctx, job, after), after
 }
 
 // called reports a call to a provider.
