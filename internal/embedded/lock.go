@@ -56,5 +56,9 @@ func writePID(file *os.File) error {
 }
 
 // release frees the directory. The file stays: removing it would let two
-// processes lock two files of the same name.
-func (l *lock) release() error { return l.file.Close() }
+// processes lock two files of the same name. Closing alone would not do: a
+// program that another goroutine starts at this moment has a copy of the
+// descriptor until it runs, and the lock lives as long as its last copy (flock(2)).
+func (l *lock) release() error {
+	return errors.Join(syscall.Flock(int(l.file.Fd()), syscall.LOCK_UN), l.file.Close())
+}
