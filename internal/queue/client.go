@@ -51,8 +51,9 @@ func WithRetention(d time.Duration) ClientOption {
 	return func(c *Client) { c.retention = d }
 }
 
-// NewClient returns a Client on rdb, which stays the caller's to close. It must
-// not be the client given to [NewServers].
+// NewClient returns a Client on rdb, which stays the caller's to close, and gets
+// a hook that rings for the tasks that are enqueued. It must not be the client
+// given to [NewServers].
 func NewClient(rdb redis.UniversalClient, options ...ClientOption) *Client {
 	c := &Client{
 		rdb:       rdb,
@@ -63,6 +64,7 @@ func NewClient(rdb redis.UniversalClient, options ...ClientOption) *Client {
 	for _, option := range options {
 		option(c)
 	}
+	rdb.AddHook(ringer{rdb})
 	return c
 }
 

@@ -5,7 +5,8 @@
 // It is the one place that knows how asynq behaves at its edges: completion
 // writes that are never repeated (completion.go), task ids that stay taken
 // (client.go), queues that its clients forget to announce (register.go), ids
-// whose task is gone (ghosts.go). asynq delivers at least once, sometimes twice
+// whose task is gone (ghosts.go), looks at empty queues that take a while
+// (bell.go). asynq delivers at least once, sometimes twice
 // at a time, sometimes never; nothing here promises more than that.
 //
 // # What it refuses to know

@@ -19,15 +19,17 @@ import (
 // family of queues has an asynq server of its own, so that slow submits never
 // hold up polls, nor polls the webhooks.
 type Servers struct {
-	cfg ServersConfig
+	cfg      ServersConfig
+	listener *listener
 }
 
 // ServersConfig says what [NewServers] builds. Zero values take the default
 // that is named beside them.
 type ServersConfig struct {
-	// Client is the servers' own: [NewServers] adds a hook to it that repeats
-	// scripts whose context has a deadline. Its pool should hold at least half
-	// of all the concurrency together.
+	// Client is the servers' own: [NewServers] adds hooks to it that repeat
+	// scripts whose context has a deadline, and hold back the answer that there
+	// is no task. Its pool should hold at least half of all the concurrency
+	// together, and a connection for each family that waits.
 	Client  redis.UniversalClient
 	Handler orchestrator.Handler
 	Logger  *zap.Logger // none
@@ -38,7 +40,7 @@ type ServersConfig struct {
 	// context is cancelled. It must exceed the longest paid call. 5m5s.
 	ShutdownTimeout time.Duration
 
-	TaskCheckInterval        time.Duration // between looks at empty queues, 200 ms
+	TaskCheckInterval        time.Duration // between looks at empty queues for which nobody rang, 500 ms
 	DelayedTaskCheckInterval time.Duration // between looks for tasks that are due, 1 s
 	RegisterInterval         time.Duration // between announcements of the queues, 10 s
 }
@@ -74,11 +76,14 @@ func NewServers(cfg ServersConfig) *Servers {
 		Deliver:  cmp.Or(cfg.Concurrency.Deliver, 32),
 	}
 	cfg.ShutdownTimeout = cmp.Or(cfg.ShutdownTimeout, 5*time.Minute+5*time.Second)
-	cfg.TaskCheckInterval = cmp.Or(cfg.TaskCheckInterval, 200*time.Millisecond)
+	cfg.TaskCheckInterval = cmp.Or(cfg.TaskCheckInterval, 500*time.Millisecond)
 	cfg.DelayedTaskCheckInterval = cmp.Or(cfg.DelayedTaskCheckInterval, time.Second)
 	cfg.RegisterInterval = cmp.Or(cfg.RegisterInterval, 10*time.Second)
+	s := &Servers{cfg: cfg, listener: newListener(cfg.Client, cfg.TaskCheckInterval, families(cfg.Concurrency))}
 	cfg.Client.AddHook(completionRetry{repeated: cfg.Hooks.CompletionRepeated})
-	return &Servers{cfg: cfg}
+	cfg.Client.AddHook(ringer{cfg.Client})
+	cfg.Client.AddHook(s.listener)
+	return s
 }
 
 // family is the queues that one server serves, with their weights.
@@ -100,7 +105,7 @@ func families(c Concurrency) []family {
 // Run serves until ctx ends, then stops fetching in every family, waits for the
 // handlers that run, and returns when the last has ended. Handlers do not see
 // ctx end; they see their context cancelled after ShutdownTimeout, when their
-// tasks have been put back for other workers.
+// tasks have been put back for other workers. It is called once.
 func (s *Servers) Run(ctx context.Context) error {
 	handlers, cancelHandlers := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelHandlers()
@@ -126,6 +131,7 @@ func (s *Servers) Run(ctx context.Context) error {
 		<-ctx.Done()
 	}
 
+	s.listener.stop()
 	inParallel(started, (*asynq.Server).Stop)
 	inParallel(started, (*asynq.Server).Shutdown)
 	cancelHandlers()
@@ -138,7 +144,7 @@ func (s *Servers) build(handlers context.Context, f family) *asynq.Server {
 		Concurrency:              f.concurrency,
 		Queues:                   f.queues,
 		BaseContext:              func() context.Context { return handlers },
-		TaskCheckInterval:        s.cfg.TaskCheckInterval,
+		TaskCheckInterval:        glance,
 		DelayedTaskCheckInterval: s.cfg.DelayedTaskCheckInterval,
 		ShutdownTimeout:          s.cfg.ShutdownTimeout,
 		RetryDelayFunc:           retryDelay,
