@@ -72,45 +72,53 @@ func (s *Store) checkDurability(ctx context.Context) error {
 // When the write is not confirmed in time the error is
 // [orchestrator.ErrUnavailable] although the record was written: job.Version
 // says so, and the call must not be made.
-func (s *Store) SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte, limits providers.Limits) (*tasks.Job, error) {
+func (s *Store) SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte, limits providers.Limits) (fresh *tasks.Job, from time.Time, err error) {
 	write, err := s.newWrite(job, bodies, job.ProviderID, limits)
 	if err != nil {
-		return nil, err
+		return nil, time.Time{}, err
 	}
+	reply, unconfirmed, err := s.writeIntent(ctx, write)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if fresh, err := write.settle(job, reply); err != nil {
+		return fresh, time.Time{}, err
+	}
+	if unconfirmed != nil {
+		return nil, time.Time{}, fmt.Errorf("intent of job %s: %w", job.ID, unconfirmed)
+	}
+	return nil, time.UnixMicro(reply.number(0)).UTC(), nil
+}
+
+// writeIntent runs the script, and waits for as many copies as are demanded:
+// unconfirmed says why that came to nothing.
+func (s *Store) writeIntent(ctx context.Context, write write) (reply answer, unconfirmed, err error) {
 	local, replicas := s.durability.confirmations()
 	if local == 0 {
 		reply, err := s.run(ctx, "save intent", saveScript, write.keys, write.args...)
-		if err != nil {
-			return nil, err
-		}
-		return write.settle(job, reply)
+		return reply, nil, err
 	}
 	sent := time.Now()
 	raw, confirmed, err := s.saveAndConfirm(ctx, write, local, replicas)
 	if forgotten(err) {
 		if err := s.redis.ScriptLoad(ctx, saveScript.source).Err(); err != nil {
-			return nil, s.failed("load scripts", err)
+			return answer{}, nil, s.failed("load scripts", err)
 		}
 		raw, confirmed, err = s.saveAndConfirm(ctx, write, local, replicas)
 	}
 	if raw == nil {
-		return nil, s.failed("save intent", err)
+		return answer{}, nil, s.failed("save intent", err)
 	}
 	reply, readErr := s.read("save intent", raw, sent)
-	if readErr != nil {
-		return nil, readErr
+	switch {
+	case readErr != nil:
+		return answer{}, nil, readErr
+	case err != nil:
+		return reply, s.failed("confirm", err), nil
+	case len(confirmed) < 2 || confirmed[0] < int64(local) || confirmed[1] < int64(replicas):
+		return reply, fmt.Errorf("%w: not confirmed (%s) within %s", orchestrator.ErrUnavailable, s.durability, confirmTimeout), nil
 	}
-	if fresh, err := write.settle(job, reply); err != nil {
-		return fresh, err
-	}
-	if err != nil {
-		return nil, s.failed("confirm intent", err)
-	}
-	if len(confirmed) < 2 || confirmed[0] < int64(local) || confirmed[1] < int64(replicas) {
-		return nil, fmt.Errorf("%w: intent of job %s was not confirmed (%s) within %s",
-			orchestrator.ErrUnavailable, job.ID, s.durability, confirmTimeout)
-	}
-	return nil, nil
+	return reply, nil, nil
 }
 
 // saveAndConfirm sends the write and the wait for it as one pipeline: WAITAOF

@@ -20,12 +20,13 @@ import (
 //	      6 record  7 lane  8 state  9 status  10 provider
 //	      11 touch or empty  12 purge time or empty  13 places held
 //	      14 provider that is to be called, or empty
-//	      15 for how long a turn may be taken, in microseconds; empty: no turn is needed
-//	      16 requests of the rate, or 0  17 its interval in microseconds
-//	      18 how much of the interval is a margin
+//	      15 how early a provider's turn or opening counts, in microseconds
+//	      16 for how long a turn may be taken, likewise; empty: no turn is needed
+//	      17 requests of the rate, or 0  18 its interval in microseconds
 //	      19… event bodies: "keep", field, body or "drop", field, ""
 //
-// It answers ok; conflict, schema, record, request; missing; held, when it is
+// It answers ok, and the microsecond before which the provider must not be called,
+// if it is to be; conflict, schema, record, request; missing; held, when it is
 // an intent, which leaves a queued job at its step, and paid submits are held; or
 // closed, when the provider must not be called: it is paused, has asked us to
 // stay away, or the job has no turn. The record is not written then. A turn that
@@ -40,7 +41,7 @@ local job = redis.call('HMGET', KEYS[1], 'v', 'ops', 'tomb', 't', 'st', 'ss', 'h
 if not job[1] or job[3] then return {'missing', now} end
 if applied(job[2], ARGV[1]) then
 	redis.call('HSET', KEYS[1], 'ops', job[2])
-	return {'ok', now}
+	return {'ok', now, micros}
 end
 if job[1] ~= ARGV[3] then
 	local fresh = redis.call('HMGET', KEYS[1], 'sv', 'rec', 'req')
@@ -49,20 +50,23 @@ end
 if job[5] == 'queued' and ARGV[8] == 'submitting' and redis.call('HGET', KEYS[1], 'lane') == ARGV[7]
 	and redis.call('EXISTS', KEY_HOLD) == 1 then return {'held', now} end
 even_when_full(KEYS[2])
+local moment = micros
 if ARGV[14] ~= '' then
 	local gate = redis.call('HMGET', KEY_GATE .. ARGV[14], 'paused', 'until')
-	if gate[1] or (gate[2] and tonumber(gate[2]) > now) then return {'closed', now} end
-	if ARGV[15] ~= '' then
+	local soonest = micros + ARGV[15]
+	moment = math.max(moment, tonumber(gate[2] or 0) * 1000)
+	if gate[1] or moment > soonest then return {'closed', now} end
+	if ARGV[16] ~= '' then
 		local turn = tonumber(redis.call('ZSCORE', KEY_TURNS .. ARGV[14], id) or math.huge)
-		if micros < turn or micros > turn + ARGV[15] then return {'closed', now} end
-		if ARGV[16] ~= '0' then
+		if turn > soonest or micros > turn + ARGV[16] then return {'closed', now} end
+		moment = math.max(moment, turn)
+		if ARGV[17] ~= '0' then
 			local slots, own = KEY_SLOTS .. ARGV[14], id .. ':' .. at(turn)
-			local moment = math.max(turn, micros - ARGV[18])
 			redis.call('ZREM', slots, own)
-			local oldest = redis.call('ZREVRANGEBYSCORE', slots, at(micros), '-inf', 'WITHSCORES', 'LIMIT', ARGV[16] - 1, 1)[2]
-			if oldest then moment = math.max(moment, tonumber(oldest) + ARGV[17]) end
+			local oldest = redis.call('ZREVRANGEBYSCORE', slots, at(moment), '-inf', 'WITHSCORES', 'LIMIT', ARGV[17] - 1, 1)[2]
+			if oldest then moment = math.max(moment, tonumber(oldest) + ARGV[18]) end
 			redis.call('ZADD', slots, at(moment), id .. ':' .. at(moment))
-			if moment > micros then
+			if moment > soonest then
 				redis.call('ZADD', KEY_TURNS .. ARGV[14], at(moment), id)
 				return {'closed', now}
 			end
@@ -96,7 +100,7 @@ if job[6] ~= ARGV[9] then
 	redis.call('ZADD', index .. ARGV[9], 0, id)
 end
 redis.call('PUBLISH', CHANNEL_EVENTS, id .. ' ' .. ARGV[4] .. ' ' .. ARGV[9])
-return {'ok', now}
+return {'ok', now, moment}
 `)
 
 // Save implements [orchestrator.Store].

@@ -323,7 +323,7 @@ func TestSaveIntent(t *testing.T) {
 	none := fixture{t, openStore(t, store.Config{Client: client}), client}
 
 	job := fsync.create()
-	fresh, err := fsync.store.SaveIntent(t.Context(), job, map[int64][]byte{2: []byte("body")}, providers.Limits{})
+	fresh, _, err := fsync.store.SaveIntent(t.Context(), job, map[int64][]byte{2: []byte("body")}, providers.Limits{})
 	require.NoError(t, err)
 	require.Nil(t, fresh)
 	require.EqualValues(t, 2, job.Version)
@@ -333,22 +333,22 @@ func TestSaveIntent(t *testing.T) {
 	require.Equal(t, "body", string(body))
 
 	require.NoError(t, client.ScriptFlush(t.Context()).Err())
-	_, err = fsync.store.SaveIntent(t.Context(), job, nil, providers.Limits{})
+	_, _, err = fsync.store.SaveIntent(t.Context(), job, nil, providers.Limits{})
 	require.NoError(t, err)
 
-	_, err = replica.store.SaveIntent(t.Context(), job, nil, providers.Limits{})
+	_, _, err = replica.store.SaveIntent(t.Context(), job, nil, providers.Limits{})
 	require.ErrorIs(t, err, orchestrator.ErrUnavailable)
 	require.ErrorContains(t, err, "not confirmed")
 	require.Equal(t, []string{"1", "1", "2000"}, asked.Load())
 	require.EqualValues(t, 4, job.Version, "it was written all the same")
 	replicas.Store(1)
-	_, err = replica.store.SaveIntent(t.Context(), job, nil, providers.Limits{})
+	_, _, err = replica.store.SaveIntent(t.Context(), job, nil, providers.Limits{})
 	require.NoError(t, err)
 
 	local.Store(0)
-	_, err = fsync.store.SaveIntent(t.Context(), job, nil, providers.Limits{})
+	_, _, err = fsync.store.SaveIntent(t.Context(), job, nil, providers.Limits{})
 	require.ErrorIs(t, err, orchestrator.ErrUnavailable)
-	_, err = none.store.SaveIntent(t.Context(), job, nil, providers.Limits{})
+	_, _, err = none.store.SaveIntent(t.Context(), job, nil, providers.Limits{})
 	require.NoError(t, err, "nobody is asked")
 
 	local.Store(1)
@@ -356,17 +356,17 @@ func TestSaveIntent(t *testing.T) {
 	far := openStore(t, store.Config{URL: proxy.url(), IntentDurability: store.DurabilityFsync})
 	asked.Store([]string{})
 	proxy.lose("evalsha")
-	_, err = far.SaveIntent(t.Context(), job, nil, providers.Limits{})
+	_, _, err = far.SaveIntent(t.Context(), job, nil, providers.Limits{})
 	require.NoError(t, err, "the reply was lost, and write and wait are sent again together")
 	require.EqualValues(t, 1, proxy.lost.Load())
 	require.Equal(t, []string{"1", "0", "2000"}, asked.Load())
 	require.EqualValues(t, 8, job.Version, "once")
 
 	job.Version = 1
-	fresh, err = fsync.store.SaveIntent(t.Context(), job, nil, providers.Limits{})
+	fresh, _, err = fsync.store.SaveIntent(t.Context(), job, nil, providers.Limits{})
 	require.ErrorIs(t, err, orchestrator.ErrConflict)
 	require.EqualValues(t, 8, fresh.Version)
-	_, err = fsync.store.SaveIntent(t.Context(), newJob(fsync.store.Now()), nil, providers.Limits{})
+	_, _, err = fsync.store.SaveIntent(t.Context(), newJob(fsync.store.Now()), nil, providers.Limits{})
 	require.ErrorIs(t, err, orchestrator.ErrNotFound)
 }
 

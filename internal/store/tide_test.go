@@ -40,7 +40,7 @@ func TestTide(t *testing.T) {
 		fresh, err := f.store.Load(t.Context(), job.ID)
 		require.NoError(t, err)
 		fresh.State = tasks.Submitting
-		_, err = f.store.SaveIntent(t.Context(), fresh, nil, providers.Limits{})
+		_, _, err = f.store.SaveIntent(t.Context(), fresh, nil, providers.Limits{})
 		return err
 	}
 	hourAgo := strconv.FormatInt(time.Now().Add(-time.Hour).UnixMilli(), 10)

@@ -18,18 +18,22 @@ const (
 	// mostCalled bounds how many of one provider's jobs wait for their moment
 	// at a time: each takes a handler.
 	mostCalled = 128
+	// early is how long before its moment a turn may be taken: long enough to
+	// write the intent in, so that the call itself is made on time. What is sent
+	// a second apart must not arrive closer than that.
+	early = 30 * time.Millisecond
 	// aheadOfNothing is how long a job waits in its handler for a provider
 	// that has no rate, but has asked to be left alone until then.
 	aheadOfNothing = 250 * time.Millisecond
 )
 
-// margin is how much longer than its name says an interval is made: a turn may be
-// taken as much late and still counts from its moment, so that the rate is used
-// although nobody is punctual.
+// margin is how much longer than its name says an interval is made, because calls
+// do not arrive as far apart as they are made: one of them may take so much longer
+// on its way than another.
 func margin(per time.Duration) time.Duration { return per / 40 }
 
-// lateness is for how long a turn may be taken before it lapses. A turn that is
-// taken later than the margin counts from when it was taken.
+// lateness is for how long a turn may be taken before it lapses. One that is taken
+// late counts from when it was taken.
 func lateness(l providers.Limits) time.Duration {
 	if l.Rate.Requests == 0 {
 		return 5 * time.Second
@@ -37,13 +41,13 @@ func lateness(l providers.Limits) time.Duration {
 	return 2 * time.Second
 }
 
-// turnArguments are what saveScript needs to let a turn be taken: for how long
-// it may be, and the rate. Without limits no turn is needed.
+// turnArguments are what saveScript needs to let a turn be taken: how early and
+// for how long it may be, and the rate. Without limits no turn is needed.
 func turnArguments(l providers.Limits) []any {
 	if !l.Any() {
-		return []any{"", "", "", ""}
+		return []any{early.Microseconds(), "", "", ""}
 	}
-	return []any{lateness(l).Microseconds(), l.Rate.Requests, interval(l.Rate).Microseconds(), margin(l.Rate.Per).Microseconds()}
+	return []any{early.Microseconds(), lateness(l).Microseconds(), l.Rate.Requests, interval(l.Rate).Microseconds()}
 }
 
 // interval is that of a rate, with its margin.
@@ -170,7 +174,7 @@ func (s *Store) TakeTurn(ctx context.Context, job *tasks.Job, limits providers.L
 		return orchestrator.Turn{}, err
 	}
 	if reply.word == answerTurn {
-		return orchestrator.Turn{Given: true, At: time.UnixMicro(reply.number(0)).UTC()}, nil
+		return orchestrator.Turn{Given: true, At: time.UnixMicro(reply.number(0)).UTC().Add(-early)}, nil
 	}
 	return orchestrator.Turn{Before: int(reply.number(0)), Paused: reply.number(1) == 1}, nil
 }

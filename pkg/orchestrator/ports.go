@@ -64,8 +64,10 @@ type Store interface {
 	// intent is as durable as the store is configured to make it. In the same
 	// script it looks at the gate of job.ProviderID: ErrClosed, and nothing is
 	// written, when that is paused or asked to be left alone, or when it has
-	// limits and the job's turn is not now.
-	SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte, limits providers.Limits) (*tasks.Job, error)
+	// limits and the job's turn is not now. From is when the call may be made,
+	// at most a few hundredths of a second away: writing takes time too, so
+	// that an intent may be written a little before its turn.
+	SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte, limits providers.Limits) (fresh *tasks.Job, from time.Time, err error)
 
 	// TakeTurn gives a job that waits for job.ProviderID its turn there, if that
 	// comes in a moment, and otherwise a place in the line. Limits hold over
@@ -160,7 +162,7 @@ var ErrNoUpload = errors.New("file not found")
 // Turn is when a job may be submitted, or where it stands in line.
 type Turn struct {
 	Given  bool
-	At     time.Time // of a given turn
+	At     time.Time // from when on the intent of a given turn may be written
 	Before int       // how many stand before it in line
 	Paused bool      // the line does not move
 }

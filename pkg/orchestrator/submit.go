@@ -99,6 +99,7 @@ func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry
 	deadline := e.Store.Now().Add(timeout)
 
 	var number int
+	var from time.Time
 	queuedAt := later(job.CreatedAt, job.Request.RunAt)
 	if !job.InLine {
 		queuedAt = later(queuedAt, job.Due)
@@ -111,8 +112,9 @@ func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry
 		number = e.intend(next, deadline, now)
 		next.Touch = now.Add(e.Timings.Lease)
 		return next.Move(tasks.EventStart, tasks.Submitting)
-	}, func(ctx context.Context, next *tasks.Job, bodies map[int64][]byte) (*tasks.Job, error) {
-		return e.Store.SaveIntent(ctx, next, bodies, entry.Limits)
+	}, func(ctx context.Context, next *tasks.Job, bodies map[int64][]byte) (fresh *tasks.Job, err error) {
+		fresh, from, err = e.Store.SaveIntent(ctx, next, bodies, entry.Limits)
+		return fresh, err
 	})
 	switch {
 	case errors.Is(err, ErrSubmitsHeld):
@@ -128,6 +130,7 @@ func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry
 	if number == 0 || after.Step != job.Step {
 		return e.passed(ctx, after, job.MainTask(0)), true
 	}
+	e.sleepUntil(callCtx, from) // it ends too late for a call when the time for that does
 	e.Observer.StageTook("queue", after, after.UpdatedAt.Sub(queuedAt))
 	return e.call(ctx, callCtx, after, number, entry, files), true
 }

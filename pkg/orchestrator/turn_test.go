@@ -95,7 +95,7 @@ func TestPauseInsideTheTurn(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, turn.Given)
 	require.NoError(t, w.engine.PauseProvider(context.Background(), "lumen"))
-	_, err = w.store.SaveIntent(context.Background(), job.Clone(), nil, w.limits)
+	_, _, err = w.store.SaveIntent(context.Background(), job.Clone(), nil, w.limits)
 	require.ErrorIs(t, err, ErrClosed)
 	require.NoError(t, w.engine.ResumeProvider(context.Background(), "lumen"))
 	require.Equal(t, tasks.Completed, w.run(job.ID).State)

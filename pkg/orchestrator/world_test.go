@@ -489,12 +489,13 @@ func (s *memoryStore) Save(_ context.Context, job *tasks.Job, bodies map[int64][
 	return fresh, s.world.heard(err)
 }
 
-func (s *memoryStore) SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte, limits providers.Limits) (*tasks.Job, error) {
+func (s *memoryStore) SaveIntent(ctx context.Context, job *tasks.Job, bodies map[int64][]byte, limits providers.Limits) (*tasks.Job, time.Time, error) {
 	stored, err := s.read(job.ID)
 	if err == nil && stored.Version == job.Version && !s.lines.admit(s.world.now, job.ProviderID, job.ID, limits) {
-		return nil, ErrClosed
+		return nil, time.Time{}, ErrClosed
 	}
-	return s.Save(ctx, job, bodies)
+	fresh, err := s.Save(ctx, job, bodies)
+	return fresh, s.world.now, err
 }
 
 func (s *memoryStore) Body(_ context.Context, id string, version int64) ([]byte, error) {
