@@ -1,13 +1,12 @@
 package httpapi
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/easel-jobs/easel/pkg/tasks"
 )
 
 func TestArtifact(t *testing.T) {
@@ -61,7 +60,7 @@ func TestArtifactDisposition(t *testing.T) {
 		"application/xhtml+xml": "attachment; bin", "": "attachment; bin", "text/html\r\nX: y": "attachment; bin",
 	} {
 		header := http.Header{}
-		describe(header, "job_1\"\r\n/../x", tasks.Artifact{Index: 2, MediaType: mediaType}, false)
+		storedFile{name: fileName("job_1\"\r\n/../x", "2"), mediaType: mediaType}.describe(header)
 		disposition, extension, _ := strings.Cut(want, "; ")
 		require.Equal(t, disposition+"; filename=job_1_______x-2."+extension, header.Get("Content-Disposition"), mediaType)
 		require.NotContains(t, header.Get("Content-Type"), "\n")
@@ -87,6 +86,55 @@ func TestSignedLinks(t *testing.T) {
 	requireProblem(t, r.do("GET", path, "", globex), 404, codeNotFound)
 	require.Equal(t, 200, r.do("GET", path, "", acme).StatusCode)
 	requireProblem(t, r.do("GET", "/v1/jobs/"+id+"?signature=good", ""), 401, codeUnauthorized)
+}
+
+// TestInputFiles serves what a job is made from with the care of artifacts: to
+// whoever has a signed link, and to the job's owner.
+func TestInputFiles(t *testing.T) {
+	t.Parallel()
+	r := serve(t, withKeys, func(c *Config) {
+		c.LinkVerifier = func(r *http.Request) bool { return r.URL.Query().Get("signature") == "good" }
+	})
+	id := r.job(acme)
+	path := "/v1/jobs/" + id + "/inputs/0"
+	missing := requireProblem(t, r.do("GET", path+"?signature=good", ""), 404, codeNotFound)
+	r.engine.bring(id, "image/png", []byte("0123456789"))
+	r.engine.bring(id, "image/svg+xml", []byte("<svg/>"))
+
+	a := r.do("GET", path+"?signature=good", "")
+	require.Equal(t, 200, a.StatusCode)
+	require.Equal(t, "0123456789", a.body)
+	for name, value := range map[string]string{
+		"Content-Type": "image/png", "Content-Length": "10", "ETag": `"5eed"`, "Accept-Ranges": "bytes",
+		"Content-Disposition": "inline; filename=job_1-input-0.png", "X-Content-Type-Options": "nosniff",
+		"Content-Security-Policy": "sandbox; default-src 'none'", "Cross-Origin-Resource-Policy": "cross-origin",
+		"Cache-Control": "private, no-cache",
+	} {
+		require.Equal(t, value, a.Header.Get(name), name)
+	}
+	require.NotContains(t, fmt.Sprint(a.Header), "acme", "whose it is, nobody is told")
+	a = r.do("HEAD", path+"?signature=good", "")
+	require.Equal(t, 200, a.StatusCode)
+	require.Equal(t, "10", a.Header.Get("Content-Length"))
+	require.Empty(t, a.body)
+	a = r.do("GET", path+"?signature=good", "", "Range: bytes=2-4")
+	require.Equal(t, 206, a.StatusCode)
+	require.Equal(t, "234", a.body)
+	requireProblem(t, r.do("GET", path+"?signature=good", "", "Range: bytes=20-"), 416, codeNoRange)
+	a = r.do("GET", "/v1/jobs/"+id+"/inputs/1", "", acme)
+	require.Equal(t, "attachment; filename=job_1-input-1.svg", a.Header.Get("Content-Disposition"))
+	require.Equal(t, "same-origin", a.Header.Get("Cross-Origin-Resource-Policy"))
+
+	require.Equal(t, 200, r.do("GET", path, "", acme).StatusCode)
+	p := requireProblem(t, r.do("GET", path+"?signature=bad", ""), 401, codeUnauthorized)
+	require.Contains(t, p["detail"], "its link has expired")
+	requireProblem(t, r.do("GET", path, ""), 401, codeUnauthorized)
+	requireProblem(t, r.do("PUT", path+"?signature=good", "x"), 405, codeMethodNotAllowed)
+	foreign := requireProblem(t, r.do("GET", path, "", globex), 404, codeNotFound)
+	require.Equal(t, missing["detail"], foreign["detail"], "another's file is no file")
+	for _, index := range []string{"2", "-1", "x", "99999999999999999999"} {
+		requireProblem(t, r.do("GET", "/v1/jobs/"+id+"/inputs/"+index, "", acme), 404, codeNotFound)
+	}
 }
 
 func TestLocalPaths(t *testing.T) {

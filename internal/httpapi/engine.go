@@ -38,6 +38,8 @@ type Jobs interface {
 	// OpenArtifact opens one of a job's files. An empty tenant stands for
 	// whoever owns the job: the caller has shown a link that we signed.
 	OpenArtifact(ctx context.Context, tenant, id string, index int) (tasks.Artifact, orchestrator.ArtifactReader, error)
+	// OpenInput opens one of the files that a job is made from, likewise.
+	OpenInput(ctx context.Context, tenant, id string, index int) (tasks.File, orchestrator.ArtifactReader, error)
 	// Hint takes a provider's webhook. Whatever is wrong with it is
 	// orchestrator.ErrNotFound.
 	Hint(ctx context.Context, provider, jobID, token string, header http.Header, body []byte) error

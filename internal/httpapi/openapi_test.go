@@ -82,7 +82,7 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 	require.Equal(t, map[string]string{
 		"POST /v1/jobs": "jobs", "POST /v1/jobs/batch": "jobs", "POST /v1/jobs/adopt": "operate", "GET /v1/jobs": "jobs", "GET /v1/jobs/{id}": "jobs",
 		"GET /v1/jobs/{id}/events": "jobs", "POST /v1/jobs/{id}/cancel": "jobs", "POST /v1/jobs/{id}/retry": "jobs",
-		"POST /v1/jobs/{id}/resolve": "operate", "DELETE /v1/jobs/{id}": "jobs", "GET /v1/jobs/{id}/artifacts/{n}": "jobs",
+		"POST /v1/jobs/{id}/resolve": "operate", "DELETE /v1/jobs/{id}": "jobs", "GET /v1/jobs/{id}/artifacts/{n}": "jobs", "GET /v1/jobs/{id}/inputs/{n}": "jobs",
 		"POST /v1/files": "jobs", "GET /v1/files/{id}": "jobs", "DELETE /v1/files/{id}": "jobs",
 		"POST /v1/providers/{name}/pause": "operate", "POST /v1/providers/{name}/resume": "operate",
 		"GET /v1/providers": "jobs", "GET /v1/features": "jobs", "POST /v1/webhooks/{provider}/{job}/{token}": "",

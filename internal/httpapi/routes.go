@@ -35,6 +35,7 @@ func (s *server) routes(api huma.API) {
 	huma.Register(api, op("resolve-job", "POST", "/v1/jobs/{id}/resolve", ScopeOperate, resolveDoc), s.resolveJob)
 	huma.Register(api, op("delete-job", "DELETE", "/v1/jobs/{id}", ScopeJobs, deleteDoc), s.deleteJob)
 	huma.Register(api, op("get-artifact", "GET", "/v1/jobs/{id}/artifacts/{n}", ScopeJobs, artifactDoc), s.getArtifact)
+	huma.Register(api, op("get-input", "GET", "/v1/jobs/{id}/inputs/{n}", ScopeJobs, inputDoc), s.getInput)
 
 	if s.Files != nil {
 		huma.Register(api, op("upload-file", "POST", "/v1/files", ScopeJobs, uploadDoc), s.upload)
@@ -132,6 +133,12 @@ var (
 	artifactDoc = doc{
 		tag: "Jobs", summary: "Download a file that a job produced", content: "application/octet-stream", signedLinks: true,
 		description: "The bytes, whole or in ranges. A signed link, as it stands in the job, needs no key. Images, video and audio are shown in place, everything else is a download.",
+		also:        map[int]string{206: "The range that was asked for", 304: "The file is the one of If-None-Match"},
+		problems:    []int{404, 416},
+	}
+	inputDoc = doc{
+		tag: "Jobs", summary: "Download a file that a job is made from", content: "application/octet-stream", signedLinks: true,
+		description: "The bytes, whole or in ranges. Providers that take files only by fetching them get a signed link, which needs no key and lasts as long as the job may need it.",
 		also:        map[int]string{206: "The range that was asked for", 304: "The file is the one of If-None-Match"},
 		problems:    []int{404, 416},
 	}

@@ -60,6 +60,7 @@ var notOurs = map[string]string{
 	"GET /readyz":  "for who runs the server",
 	"GET /metrics": "for who runs the server",
 	"POST /v1/webhooks/{provider}/{job}/{token}": "for providers",
+	"GET /v1/jobs/{id}/inputs/{n}":               "for providers",
 	"GET /v1/files/{id}":                         "an upload is used, not managed",
 	"DELETE /v1/files/{id}":                      "an upload is used, not managed",
 }

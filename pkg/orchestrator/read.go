@@ -128,6 +128,27 @@ func (e *Engine) OpenArtifact(ctx context.Context, tenant, id string, index int)
 	return artifact, r, nil
 }
 
+// OpenInput opens one of the files that a tenant's job is made from. An empty
+// tenant stands for whoever owns the job. The caller closes what is returned.
+func (e *Engine) OpenInput(ctx context.Context, tenant, id string, index int) (tasks.File, ArtifactReader, error) {
+	job, err := e.Find(ctx, id)
+	if err == nil && tenant != "" && job.Tenant != tenant {
+		err = ErrNotFound
+	}
+	if err != nil {
+		return tasks.File{}, nil, err
+	}
+	if index < 0 || index >= len(job.Request.Files) {
+		return tasks.File{}, nil, ErrNotFound
+	}
+	file := job.Request.Files[index]
+	r, err := e.Artifacts.Open(ctx, file.Key)
+	if err != nil {
+		return file, nil, fmt.Errorf("open input %d of %s: %w", index, id, err)
+	}
+	return file, r, nil
+}
+
 // ProviderInfo describes a configured provider.
 type ProviderInfo struct {
 	Name         string
