@@ -2,8 +2,9 @@ package app
 
 import (
 	"fmt"
+	"net"
 	"net/http"
-	"strings"
+	"net/url"
 	"time"
 
 	"github.com/easel-jobs/easel/internal/sign"
@@ -23,6 +24,16 @@ type links struct {
 	now       func() time.Time
 }
 
+// reachable reports whether somebody outside can be sent to the public URL. On
+// this machine plain http does, for providers that run here.
+func (l *links) reachable() bool {
+	u, err := url.Parse(l.publicURL)
+	if err != nil || u.Hostname() == "" {
+		return false
+	}
+	return u.Scheme == "https" || u.Scheme == "http" && loopback(net.JoinHostPort(u.Hostname(), "0"))
+}
+
 // Job implements [tasks.Links].
 func (l *links) Job(id string) string { return l.publicURL + "/v1/jobs/" + id }
 
@@ -36,8 +47,14 @@ func (l *links) Artifact(j *tasks.Job, index int) (string, time.Time) {
 	return l.publicURL + path + "?" + l.signer.Link(path, expires).Encode(), expires
 }
 
-// verify reports whether the request carries a signature of ours that is still
-// valid.
+// Input implements [orchestrator.InputLinks].
+func (l *links) Input(jobID string, index int, until time.Time) string {
+	path := fmt.Sprintf("/v1/jobs/%s/inputs/%d", jobID, index)
+	return l.publicURL + path + "?" + l.signer.Link(path, until).Encode()
+}
+
+// verify reports whether the request carries a signature of ours for its path
+// that is still valid. Which operations a signature opens says the API.
 func (l *links) verify(r *http.Request) bool {
-	return strings.Contains(r.URL.Path, "/artifacts/") && l.signer.VerifyLink(r.URL.Path, r.URL.Query(), l.now()) == nil
+	return l.signer.VerifyLink(r.URL.Path, r.URL.Query(), l.now()) == nil
 }

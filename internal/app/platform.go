@@ -216,10 +216,14 @@ func (p *platform) openEngine() error {
 	timings, limits := orchestrator.DefaultTimings(), orchestrator.DefaultLimits()
 	timings.SubmitTimeout = p.cfg.Worker.SubmitTimeout
 	limits.ArtifactBytes = int64(p.cfg.Artifacts.MaxBytes)
+	var inputLinks orchestrator.InputLinks
+	if p.links.reachable() {
+		inputLinks = p.links
+	}
 	p.engine, err = orchestrator.New(orchestrator.Config{
 		Store: p.store, Queue: p.queue, Registry: p.registry, Artifacts: p.artifacts, Inputs: p.artifacts, Uploads: p.store, Sources: sources,
 		Fetcher: fetcher, Notifier: notifier, Observer: telemetry.NewObserver(p.metrics, p.log),
-		Tokens: signer, Links: p.links, CheckURL: p.callers.CheckURL, PublicURL: p.cfg.API.PublicURL,
+		Tokens: signer, Links: p.links, InputLinks: inputLinks, CheckURL: p.callers.CheckURL, PublicURL: p.cfg.API.PublicURL,
 		Defaults: orchestrator.Defaults{
 			Timeout: p.cfg.Defaults.Timeout, RetryAttempts: p.cfg.Defaults.RetryAttempts, RetryDelay: p.cfg.Defaults.RetryDelay,
 		},

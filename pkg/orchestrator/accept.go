@@ -111,6 +111,10 @@ func (e *Engine) draftJob(ctx context.Context, tenant string, entry Entry, healt
 			return nil, &sourcesError{requestHash(request, draft), inputError(err)}
 		}
 	}
+	if err := e.checkHandover(provider, request.Files); err != nil {
+		e.dropInputs(ctx, id)
+		return nil, &sourcesError{requestHash(request, draft), err}
+	}
 	now := e.Store.Now()
 	start := later(request.RunAt, now)
 	job := &tasks.Job{
@@ -198,7 +202,8 @@ func newID(now time.Time) string {
 	return "job_" + ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String()
 }
 
-// sourcesError is a request whose files could not be had, and its hash.
+// sourcesError is a request whose files could not be had, or cannot be handed
+// over, and its hash.
 type sourcesError struct {
 	hash string
 	err  error

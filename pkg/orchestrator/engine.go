@@ -25,6 +25,9 @@ type Config struct {
 	Observer  Observer
 	Tokens    Tokens
 	Links     tasks.Links
+	// InputLinks makes the URLs from which providers fetch input files. Nil:
+	// nobody outside can reach us, and no provider is asked to.
+	InputLinks InputLinks
 	// Uploads keeps what is known of uploaded files. Nil: there are none.
 	Uploads Uploads
 	// Sources fetches files that requests name by URL. It must reach nothing
@@ -75,6 +78,13 @@ type Tokens interface {
 	Token(jobID string, submission int) string
 	// Verify reports whether the token belongs to the submission.
 	Verify(jobID string, submission int, token string) bool
+}
+
+// InputLinks makes URLs under which providers fetch what a job is made from.
+type InputLinks interface {
+	// Input is where whoever has the URL can read the job's input file of that
+	// index, as [Engine.OpenInput] opens it, until the given time.
+	Input(jobID string, index int, until time.Time) string
 }
 
 // Defaults are used where a request does not say.

@@ -29,6 +29,9 @@ func (e *Engine) candidates(job *tasks.Job) []choice {
 // can tell before a call.
 func (e *Engine) takes(entry providers.Entry, job *tasks.Job, model string) bool {
 	checker, ok := entry.Provider.(providers.InputChecker)
+	if e.checkHandover(entry, job.Request.Files) != nil {
+		return false
+	}
 	if !ok || len(job.Request.Files) > 0 {
 		return true // what was a file is a reference by now
 	}

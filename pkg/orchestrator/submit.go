@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/easel-jobs/easel/pkg/classify"
@@ -86,7 +85,7 @@ func (e *Engine) comeBack(ctx context.Context, job *tasks.Job, delay time.Durati
 // It reports that the gate is not open when the provider must not be called
 // now; then nothing has happened.
 func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry) (outcome Outcome, open bool) {
-	files, err := e.inputFiles(ctx, job)
+	files, err := e.inputFiles(ctx, job, entry.Provider.Capabilities())
 	if err != nil {
 		return Retry(fmt.Errorf("read input files: %w", err), 5*time.Second), true
 	}
@@ -346,27 +345,6 @@ func (e *Engine) request(job *tasks.Job, s *tasks.Submission, files []providers.
 		req.WebhookURL = fmt.Sprintf("%s/v1/webhooks/%s/%s/%s", e.PublicURL, s.ProviderID, job.ID, e.Tokens.Token(job.ID, s.Number))
 	}
 	return req
-}
-
-func (e *Engine) inputFiles(ctx context.Context, job *tasks.Job) ([]providers.File, error) {
-	files := make([]providers.File, 0, len(job.Request.Files))
-	for _, f := range job.Request.Files {
-		data, err := e.readArtifact(ctx, f.Key)
-		if err != nil {
-			return nil, fmt.Errorf("input %s: %w", f.Pointer, err)
-		}
-		files = append(files, providers.File{Pointer: f.Pointer, MediaType: f.MediaType, Data: data, SHA256: f.SHA256})
-	}
-	return files, nil
-}
-
-func (e *Engine) readArtifact(ctx context.Context, key string) ([]byte, error) {
-	r, err := e.Artifacts.Open(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = r.Close() }() // read to its end or given up: nothing is lost
-	return io.ReadAll(r)
 }
 
 // statusFailure is the failure that a provider reported of a generation.

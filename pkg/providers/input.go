@@ -270,10 +270,12 @@ func FilesUpTo(most int) Check {
 	}
 }
 
-// OneURL wants the https URL of a file, for providers that fetch it themselves.
-func OneURL(v any) string {
-	if text, ok := v.(string); !ok || !strings.HasPrefix(text, "https://") {
-		return "must be an https URL: this provider fetches files itself"
+// OneFetched wants a file for providers that fetch it themselves: an https URL,
+// a data URL, or the reference that takes a file's place.
+func OneFetched(v any) string {
+	text, ok := v.(string)
+	if ok && !strings.HasPrefix(text, "https://") && !strings.HasPrefix(text, "data:") || !ok && !isFile(v) {
+		return "must be a file: an https URL, a data URL or a stored file, since this provider fetches files itself"
 	}
 	return ""
 }

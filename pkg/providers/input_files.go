@@ -61,7 +61,31 @@ func (r *Request) attachment(v any, pointer string) (Attachment, error) {
 	return Attachment{Data: data, MediaType: mediaType}, nil
 }
 
-func (f File) attachment() Attachment { return Attachment{Data: f.Data, MediaType: f.MediaType} }
+func (f File) attachment() Attachment {
+	return Attachment{Data: f.Data, MediaType: f.MediaType, URL: f.URL}
+}
+
+// NeedURLs refuses files that have no URL, for providers that take nothing else.
+// The engine refuses them at the door; what comes as far as here is the job of a
+// worker that is configured otherwise than the API.
+func (r *Request) NeedURLs() error {
+	for _, file := range r.Files {
+		if file.URL == "" {
+			return InvalidInput(file.Pointer, NeedsPublicURL)
+		}
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.Input)) {
+		if text, ok := r.Input[key].(string); ok && strings.HasPrefix(text, "data:") {
+			return InvalidInput(key, NeedsPublicURL)
+		}
+	}
+	return nil
+}
+
+// NeedsPublicURL says why a file cannot be handed over that the provider would
+// have to fetch, and what to do about it.
+const NeedsPublicURL = "cannot be handed over: the provider would have to fetch it, and this server has no https address for that. " +
+	"Give an https URL that the provider can open, or have api.public_url set"
 
 // WithFiles returns a copy of the input in which each file of the request stands
 // at its place, in the form that the provider wants, such as

@@ -109,12 +109,16 @@ type Request struct {
 	Report func(ctx context.Context, percent *float64, message string) (wanted bool)
 }
 
-// File is an input file, ready to be sent.
+// File is an input file, ready to be sent: its bytes or, where the provider is to
+// fetch it (see [Capabilities.Fetches]) and can reach us, its URL.
 type File struct {
 	Pointer   string // where it stood in input_data, such as /image
 	MediaType string
-	Data      []byte
-	SHA256    string
+	Data      []byte // nil where there is a URL
+	// URL opens the file without a key, for as long as the job may need it. It
+	// is a secret: it belongs into the submission and nowhere else.
+	URL    string
+	SHA256 string
 }
 
 // File returns the input file that stood at the top-level key, or nil.
@@ -215,6 +219,9 @@ type Capabilities struct {
 	// Files says how the bytes of input files reach the provider; empty where
 	// no feature takes any.
 	Files Handover
+	// LargestInline is how many bytes of a file the provider takes inside a
+	// request; it has to fetch a larger one. 0 when it does not say.
+	LargestInline int64
 	// ResultLifetime is how long the provider keeps outputs after the end of a
 	// generation; 0 when it does not say. Results are copied as soon as they
 	// are known, so this is what a late look-up can still count on.
@@ -230,6 +237,12 @@ const (
 	HandoverDataURI Handover = "data_uri" // inside the request's JSON, as a data URI or base64
 	HandoverURL     Handover = "url"      // not at all: the provider fetches https URLs
 )
+
+// Fetches reports whether the provider takes a file of that size only by
+// fetching it from a URL.
+func (c Capabilities) Fetches(bytes int64) bool {
+	return c.Files == HandoverURL || c.LargestInline > 0 && bytes > c.LargestInline
+}
 
 // FeatureCapability is one feature that a provider offers.
 type FeatureCapability struct {

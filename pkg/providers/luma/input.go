@@ -19,7 +19,7 @@ var checks = map[string]providers.Check{
 	"prompt":       providers.TextUpTo(5000),
 	"aspect_ratio": providers.OneOf("1:1", "3:4", "4:3", "9:16", "16:9", "9:21", "21:9"),
 	"n":            providers.Whole(1, 1),
-	"image":        providers.OneURL,
+	"image":        providers.OneFetched,
 	"format":       providers.OneOf("jpg", "png"),
 	"resolution":   providers.OneOf("540p", "720p", "1080p", "4k"),
 	"duration":     duration,

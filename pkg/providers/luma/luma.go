@@ -87,6 +87,9 @@ func (p *Provider) Submit(ctx context.Context, req providers.Request) (providers
 	if err := p.CheckInput(req.Feature, req.Model, req.Input); err != nil {
 		return providers.Status{}, err
 	}
+	if err := req.NeedURLs(); err != nil {
+		return providers.Status{}, err
+	}
 	body := input(req)
 	if req.WebhookURL != "" {
 		body["callback_url"] = req.WebhookURL

@@ -60,6 +60,15 @@ func TestRequests(t *testing.T) {
 			providers.Request{Feature: tasks.TextToVideo, Input: m{"prompt": "a fox", "duration": 9.0, "loop": true, "resolution": "720p"}},
 			"/generations/video", m{"model": "ray-2", "prompt": "a fox", "duration": "9s", "loop": true, "resolution": "720p"},
 		),
+		"a video of a stored picture": providertest.Sends(
+			providers.Request{
+				Feature: tasks.ImageToVideo, Input: m{"prompt": "it moves", "image": m{"$file": 0.0}, "style_ref": []any{m{"url": m{"$file": 1.0}}}},
+				Files: []providers.File{{Pointer: "/image", URL: picture}, {Pointer: "/style_ref/0/url", URL: picture + "2"}},
+			},
+			"/generations/video", m{
+				"model": "ray-2", "prompt": "it moves", "keyframes": m{"frame0": m{"type": "image", "url": picture}}, "style_ref": []any{m{"url": picture + "2"}},
+			},
+		),
 		"a video of a picture": providertest.Sends(
 			providers.Request{Feature: tasks.ImageToVideo, Input: m{"prompt": "it moves", "image": picture, "duration": "5"}},
 			"/generations/video", m{"model": "ray-2", "prompt": "it moves", "duration": "5s", "keyframes": m{"frame0": m{"type": "image", "url": picture}}},
@@ -76,8 +85,8 @@ func TestRefusals(t *testing.T) {
 		providertest.Refuses(tasks.TextToImage, "", m{"prompt": "x", "callback_url": "https://evil.example"}, "/input_data/callback_url"),
 		providertest.Refuses(tasks.TextToImage, "", m{"prompt": "x", "sync": true}, "/input_data/sync"),
 		providertest.Refuses(tasks.TextToVideo, "", m{"prompt": "x", "duration": 7.0}, "/input_data/duration"),
-		providertest.Refuses(tasks.ImageToVideo, "", m{"prompt": "x", "image": "data:image/png;base64,AAAA"}, "/input_data/image"),
-		providertest.Refuses(tasks.ImageToVideo, "", m{"prompt": "x", "image": m{"$file": 0.0}}, "/input_data/image"),
+		providertest.Refuses(tasks.ImageToVideo, "", m{"prompt": "x", "image": "AAAA"}, "/input_data/image"),
+		providertest.Refuses(tasks.ImageToVideo, "", m{"prompt": "x", "image": "http://a.example/x.png"}, "/input_data/image"),
 		providertest.Refuses(tasks.ImageToImage, "", m{"prompt": "x"}, "/input_data/image"),
 		providertest.Refuses(tasks.TextToSpeech, "", m{}, "/feature_type"),
 	})

@@ -99,8 +99,12 @@ func (p *Provider) CheckInput(feature tasks.Feature, model string, given map[str
 	return inputs(feature, providers.ModelOr(models, feature, model)).Check(given)
 }
 
-// maxURI is how long a data URI may be.
-const maxURI = 5 << 20
+// maxURI is how long a data URI of a picture may be, and largestInline how many
+// bytes fit into one.
+const (
+	maxURI        = 5 << 20
+	largestInline = 3_900_000
+)
 
 // input is the input as the model gets it.
 func input(req providers.Request) (map[string]any, error) {
@@ -111,7 +115,7 @@ func input(req providers.Request) (map[string]any, error) {
 	}
 	for _, file := range files {
 		if len(file.Address()) > maxURI {
-			return nil, providers.InvalidInput("image", "must have at most 3.9 MB; larger ones can be given by URL")
+			return nil, providers.InvalidInput("image", "has more than the 3.9 MB that this provider takes inside a request, and "+providers.NeedsPublicURL)
 		}
 	}
 	body := inputs(req.Feature, model).Rename(req.WithFiles(providers.Attachment.Address))

@@ -59,7 +59,7 @@ var offered = providers.Features(schemas, models)
 // more often than every five seconds.
 func (p *Provider) Capabilities() providers.Capabilities {
 	return providers.Capabilities{
-		Features: offered, Files: providers.HandoverDataURI, ResultLifetime: 24 * time.Hour,
+		Features: offered, Files: providers.HandoverDataURI, LargestInline: largestInline, ResultLifetime: 24 * time.Hour,
 		Poll: providers.PollPolicy{First: 5 * time.Second, Interval: 5 * time.Second, Ceiling: 20 * time.Second},
 	}
 }
