@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/easel-jobs/easel/internal/config"
@@ -26,13 +27,19 @@ import (
 // start runs a whole Easel on free ports, with its own data directory.
 func start(t *testing.T, change ...func(*config.Config)) *Running {
 	t.Helper()
+	return startLogged(t, zaptest.NewLogger(t), change...)
+}
+
+// startLogged is start with a log that can be read.
+func startLogged(t *testing.T, log *zap.Logger, change ...func(*config.Config)) *Running {
+	t.Helper()
 	cfg := config.Default()
 	cfg.DataDir = t.TempDir()
 	cfg.API.Listen, cfg.Dashboard.Listen = "127.0.0.1:0", "127.0.0.1:0"
 	for _, apply := range change {
 		apply(cfg)
 	}
-	running, err := Up(context.WithoutCancel(t.Context()), cfg, UpOptions{Log: zaptest.NewLogger(t)})
+	running, err := Up(context.WithoutCancel(t.Context()), cfg, UpOptions{Log: log})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -53,8 +60,14 @@ type server struct {
 
 func serveOn(t *testing.T, change ...func(*config.Config)) *server {
 	t.Helper()
+	return serveLogged(t, zaptest.NewLogger(t), change...)
+}
+
+// serveLogged is serveOn with a log that can be read.
+func serveLogged(t *testing.T, log *zap.Logger, change ...func(*config.Config)) *server {
+	t.Helper()
 	db := redistest.Start(t)
-	running := start(t, append([]func(*config.Config){func(c *config.Config) {
+	running := startLogged(t, log, append([]func(*config.Config){func(c *config.Config) {
 		c.Redis.URL = config.URL(db.URL())
 		c.Providers = []config.Provider{{
 			Name: "sketch", Use: "sketch", OnUnknown: "hold", Concurrency: 16,

@@ -272,9 +272,12 @@ type scripted struct {
 	// remoteID is what it calls everything, empty: by the client's id.
 	remoteID string
 
-	synchronous bool
-	webhooks    bool
-	report      func(context.Context, *float64, string) bool // of the submission that is under way
+	synchronous   bool
+	webhooks      bool
+	files         providers.Handover
+	largestInline int64
+	got           providers.Request                            // the last one
+	report        func(context.Context, *float64, string) bool // of the submission that is under way
 }
 
 func (p *scripted) asProvider() providers.Provider {
@@ -287,7 +290,7 @@ func (p *scripted) asProvider() providers.Provider {
 func (p *scripted) Capabilities() providers.Capabilities {
 	return providers.Capabilities{
 		Features:    []providers.FeatureCapability{{Feature: tasks.TextToImage, Input: json.RawMessage(`{"properties":{"prompt":{},"n":{}}}`)}},
-		Synchronous: p.synchronous, Webhooks: p.webhooks,
+		Synchronous: p.synchronous, Webhooks: p.webhooks, Files: p.files, LargestInline: p.largestInline,
 		Poll: providers.PollPolicy{First: time.Second, Interval: time.Second, Ceiling: 5 * time.Second},
 	}
 }
@@ -305,7 +308,7 @@ func (p *scripted) Submit(_ context.Context, req providers.Request) (st provider
 	p.submits++
 	p.world.call(func() {
 		r := p.next()
-		p.report = req.Report
+		p.got, p.report = req, req.Report
 		if r.before != nil {
 			r.before(p.world)
 		}
@@ -427,8 +430,8 @@ func (s *memoryStore) Create(_ context.Context, jobs []*tasks.Job) (created []Cr
 	return created, err
 }
 
-func (s *memoryStore) Keyed(_ context.Context, _, key string) (Created, error) {
-	id, held := s.keys[key]
+func (s *memoryStore) Keyed(_ context.Context, tenant, key string) (Created, error) {
+	id, held := s.keys[tenant+"/"+key]
 	if !held {
 		return Created{}, nil
 	}
