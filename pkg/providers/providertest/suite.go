@@ -114,6 +114,7 @@ var checks = []struct {
 	{"Unreachable", checkUnreachable},   // no server there: Network, nothing was bought
 	{"DeadlinePassed", checkDeadline},   // it is too late: not called
 	{"KeepsSecret", checkKeepsSecret},   // no error prints the credential or the prompt
+	{"Files", checkFiles},               // input files go the way that is declared
 	{"Concurrent", checkConcurrent},     // methods are called at the same time
 	{"Cancel", checkCancel},             // of what has ended or is unknown: no error
 	{"Find", checkFind},                 // never says absent when it could not ask

@@ -60,7 +60,9 @@ func (l *lumen) Capabilities() providers.Capabilities {
 	asked := l.asked.Add(1)
 	c := providers.Capabilities{Features: []providers.FeatureCapability{{
 		Feature: tasks.TextToImage, Input: json.RawMessage(`{"type":"object"}`),
-	}}}
+	}, {
+		Feature: tasks.ImageToImage, Input: json.RawMessage(`{"type":"object","properties":{"prompt":{}}}`),
+	}}, Files: providers.HandoverURL}
 	if l.fault == "capabilities change" {
 		c.Poll.First = time.Duration(asked)
 	}
@@ -122,9 +124,16 @@ func (l *lumen) submit(ctx context.Context, req providers.Request) (providers.St
 	if l.fault == "is strict about fields" {
 		return l.byHand(ctx, req)
 	}
+	if err := req.NeedURLs(); err != nil && l.fault != "sends what is to be fetched" {
+		return providers.Status{}, err
+	}
+	input := req.WithFiles(providers.Attachment.Address)
+	if l.fault == "forgets the files" {
+		input = req.Input
+	}
 	var out drawing
 	submit := l.fault != "does not mark the paid call"
-	if _, err := l.client.JSON(ctx, providers.Call{URL: "/drawings", Submit: submit}, req.Input, &out); err != nil {
+	if _, err := l.client.JSON(ctx, providers.Call{URL: "/drawings", Submit: submit}, input, &out); err != nil {
 		return providers.Status{}, err
 	}
 	return l.status(out, true)
@@ -304,8 +313,11 @@ func TestGoodAdapterPasses(t *testing.T) {
 type flash struct{ *lumen }
 
 func (f flash) Submit(ctx context.Context, req providers.Request) (providers.Status, error) {
+	if err := req.NeedURLs(); err != nil {
+		return providers.Status{}, err
+	}
 	var out drawing
-	if _, err := f.client.JSON(ctx, providers.Call{URL: "/drawings", Submit: true}, req.Input, &out); err != nil {
+	if _, err := f.client.JSON(ctx, providers.Call{URL: "/drawings", Submit: true}, req.WithFiles(providers.Attachment.Address), &out); err != nil {
 		return providers.Status{}, err
 	}
 	if out.URL == "" {
@@ -349,6 +361,8 @@ func TestBrokenAdaptersFail(t *testing.T) {
 		"prints the key":                     {"KeepsSecret"},
 		"prints the prompt":                  {"KeepsSecret"},
 		"hides the key in the cause":         {"KeepsSecret"},
+		"sends what is to be fetched":        {"Files"},
+		"forgets the files":                  {"Files"},
 		"cancels only what is there":         {"Cancel"},
 		"takes silence for absence":          {"Find"},
 		"downloads the start":                {"Download"},

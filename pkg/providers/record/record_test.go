@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/easel-jobs/easel/pkg/providers"
+	"github.com/easel-jobs/easel/pkg/providers/luma"
 	"github.com/easel-jobs/easel/pkg/providers/openai"
 	"github.com/easel-jobs/easel/pkg/providers/providertest"
 	"github.com/easel-jobs/easel/pkg/providers/record"
@@ -210,6 +211,35 @@ func TestRecordedImagePassesTheSuite(t *testing.T) {
 	require.NoError(t, s.Run(t.Context()))
 	requireClean(t, s.Dir, url)
 	replay(t, s.Dir, "none", record.Request(tasks.TextToImage, "gpt-image-1.5", map[string]any{"prompt": providertest.Prompt}))
+}
+
+// TestLinksAreNotWritten records a provider that fetches files and tells in its
+// answers where they are.
+func TestLinksAreNotWritten(t *testing.T) {
+	t.Parallel()
+	double := providertest.NewDouble(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusCreated)
+		_ = json.NewEncoder(w).Encode(map[string]any{
+			"id": "5b2f7a60-9f4e-4a53-9d5e-1c6a0b1f3d11", "state": "completed", "model": "photon-1", "assets": map[string]any{"image": "https://cdn.example/y.jpg"},
+			"request": map[string]any{"url": providertest.Link}, "note": "signed with " + providertest.Signature,
+		})
+	})
+	request := record.Request(tasks.ImageToImage, "photon-1", map[string]any{"prompt": prompt, "image": map[string]any{"$file": 0.0}})
+	request.Files = []providers.File{{Pointer: "/image", URL: providertest.Link}}
+	s := record.Session{
+		Key: key, Request: request, Dir: t.TempDir(),
+		Open: func(recorder *record.Recorder, key providers.Secret) (providers.Provider, error) {
+			return luma.Open(providers.Settings{Name: "luma", BaseURL: double.URL, APIKey: key, Transport: recorder})
+		},
+	}
+	s.Quick()
+	require.NoError(t, s.Run(t.Context()))
+	require.Contains(t, string(double.Requests()[0].Body), providertest.Signature)
+	raw, err := os.ReadFile(filepath.Join(s.Dir, "submit.http"))
+	require.NoError(t, err)
+	require.Contains(t, string(raw), "completed")
+	require.NotContains(t, string(raw), providertest.Signature)
 }
 
 // TestSecretsAreNotWritten gives the scrubber what it has no rule for: the file

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -295,7 +296,7 @@ func (s Session) keep(recorder *Recorder, name string, request providers.Request
 		return nil // it did not get as far as calling
 	}
 	scrubber := Scrubber{
-		Secrets: append(secrets, s.Key.Reveal()), Prompts: append(texts(request.Input), texts(s.Request.Input)...),
+		Secrets: append(append(secrets, s.Key.Reveal()), signatures(request.Files)...), Prompts: append(texts(request.Input), texts(s.Request.Input)...),
 		BaseURL: or(s.BaseURL, origin(exchanges[len(exchanges)-1])), Around: s.now(), KeepHeaders: s.KeepHeaders,
 	}
 	scrubber.Secrets = slices.DeleteFunc(scrubber.Secrets, func(secret string) bool { return secret == "" })
@@ -315,6 +316,29 @@ func (s Session) keep(recorder *Recorder, name string, request providers.Request
 	}
 	return nil
 }
+
+// signatures are what signs the URLs of files that the provider was to fetch:
+// whoever has them has the files.
+func signatures(files []providers.File) []string {
+	var found []string
+	for _, file := range files {
+		address, err := url.Parse(file.URL)
+		if err != nil {
+			continue
+		}
+		for _, values := range address.Query() {
+			for _, value := range values {
+				if len(value) >= shortestSignature {
+					found = append(found, value)
+				}
+			}
+		}
+	}
+	return found
+}
+
+// shortestSignature keeps times and numbers from counting as signatures.
+const shortestSignature = 20
 
 func origin(x Exchange) string { return x.URL.Scheme + "://" + x.URL.Host }
 
