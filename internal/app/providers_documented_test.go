@@ -58,6 +58,36 @@ func atAGlance(name string, p providers.Provider) string {
 		name, files, kept(c.ResultLifetime), said(c.Webhooks), said(cancels), said(finds))
 }
 
+// ways is how docs/inputs.md says how a file reaches its provider.
+var ways = map[providers.Handover]string{
+	providers.HandoverUpload: "upload", providers.HandoverDataURI: "data URI", providers.HandoverURL: "a signed URL", "": "takes none",
+}
+
+// TestHandoverIsDocumented holds the table of docs/inputs.md to what the adapters
+// declare.
+func TestHandoverIsDocumented(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("../../docs/inputs.md")
+	require.NoError(t, err)
+	_, table, _ := strings.Cut(string(raw), "| adapter | way |")
+	table, _, _ = strings.Cut(table, "\n\n")
+	for _, name := range slices.Sorted(maps.Keys(openers)) {
+		i := strings.Index(table, "`"+name+"`")
+		require.Positive(t, i, "the table lacks %s", name)
+		if name == "command" {
+			continue // what it takes is what is configured
+		}
+		row, _, _ := strings.Cut(table[i:], "\n")
+		p, err := openers[name](providers.Settings{Name: name, APIKey: "k", DataDir: t.TempDir(), Options: sections[name]})
+		require.NoError(t, err, name)
+		c := p.Capabilities()
+		assert.Contains(t, row, "| "+ways[c.Files], name)
+		if c.LargestInline > 0 {
+			assert.Contains(t, strings.ReplaceAll(row, ",", ""), fmt.Sprintf("above %d bytes a signed URL", c.LargestInline), name)
+		}
+	}
+}
+
 func kept(d time.Duration) string {
 	switch {
 	case d == 0:

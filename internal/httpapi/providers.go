@@ -24,7 +24,7 @@ type Provider struct {
 	Demo        bool              `json:"demo" doc:"Never chosen beside another provider: only by name, or as the sole one"`
 	Synchronous bool              `json:"synchronous" doc:"Answers a submission with the result"`
 	Webhooks    bool              `json:"webhooks" doc:"Reports to Easel by webhook"`
-	Files       string            `json:"files" doc:"How input files reach it: upload, data_uri (inside the request), url (it fetches https URLs itself), or empty where it takes none"`
+	Files       string            `json:"files" doc:"How input files reach it: upload, data_uri (inside the request), url (it fetches them, from the caller's https URL or a signed one of this server), or empty where it takes none"`
 	ResultsKept int64             `json:"results_kept_seconds" doc:"How long it keeps what it made; 0 when it does not say. Easel copies results as soon as it knows of them"`
 	Features    []ProviderFeature `json:"features"`
 	Health      ProviderHealth    `json:"health"`

@@ -990,7 +990,7 @@ export interface components {
             /** @description Never chosen beside another provider: only by name, or as the sole one */
             demo: boolean;
             features: components["schemas"]["ProviderFeature"][];
-            /** @description How input files reach it: upload, data_uri (inside the request), url (it fetches https URLs itself), or empty where it takes none */
+            /** @description How input files reach it: upload, data_uri (inside the request), url (it fetches them, from the caller's https URL or a signed one of this server), or empty where it takes none */
             files: string;
             health: components["schemas"]["ProviderHealth"];
             /**

@@ -3,7 +3,8 @@
 //
 // # What it refuses to know
 //
-// Files: the API fetches what it is given by URL. Extending, reframing and
+// The bytes of files: the API fetches what it is given by URL, the caller's or one
+// of ours. Extending, reframing and
 // upscaling what it has made before is left out.
 package luma
 
