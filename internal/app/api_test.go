@@ -25,13 +25,7 @@ import (
 )
 
 // start runs a whole Easel on free ports, with its own data directory.
-func start(t *testing.T, change ...func(*config.Config)) *Running {
-	t.Helper()
-	return startLogged(t, zaptest.NewLogger(t), change...)
-}
-
-// startLogged is start with a log that can be read.
-func startLogged(t *testing.T, log *zap.Logger, change ...func(*config.Config)) *Running {
+func start(t *testing.T, log *zap.Logger, change ...func(*config.Config)) *Running {
 	t.Helper()
 	cfg := config.Default()
 	cfg.DataDir = t.TempDir()
@@ -67,7 +61,7 @@ func serveOn(t *testing.T, change ...func(*config.Config)) *server {
 func serveLogged(t *testing.T, log *zap.Logger, change ...func(*config.Config)) *server {
 	t.Helper()
 	db := redistest.Start(t)
-	running := startLogged(t, log, append([]func(*config.Config){func(c *config.Config) {
+	running := start(t, log, append([]func(*config.Config){func(c *config.Config) {
 		c.Redis.URL = config.URL(db.URL())
 		c.Providers = []config.Provider{{
 			Name: "sketch", Use: "sketch", OnUnknown: "hold", Concurrency: 16,

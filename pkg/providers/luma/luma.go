@@ -3,9 +3,9 @@
 //
 // # What it refuses to know
 //
-// The bytes of files: the API fetches what it is given by URL, the caller's or one
-// of ours. Extending, reframing and
-// upscaling what it has made before is left out.
+// The bytes of files: the API fetches what it is given by URL, the caller's or
+// one of ours. Extending, reframing and upscaling what it has made before is left
+// out.
 package luma
 
 import (
