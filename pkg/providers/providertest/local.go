@@ -78,7 +78,7 @@ func RunLocal(t *testing.T, l Local) {
 
 func (l Local) withDefaults() Local {
 	if l.patience == 0 {
-		l.patience = 20 * time.Second
+		l.patience = time.Minute
 	}
 	return l
 }

@@ -146,7 +146,7 @@ func (a Adapter) withDefaults(t testing.TB) Adapter {
 		}
 	}
 	if a.patience == 0 {
-		a.patience = 20 * time.Second
+		a.patience = time.Minute
 	}
 	return a
 }
