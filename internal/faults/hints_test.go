@@ -73,11 +73,14 @@ func TestProviderWebhooks(t *testing.T) {
 		door.lose = lose
 		clear(door.codes)
 		door.mu.Unlock()
-		simulate := `{"sync":false,"duration_ms":1000}`
-		if mode != "" {
-			simulate = fmt.Sprintf(`{"sync":false,"duration_ms":1000,"webhook":%q,"late_by_ms":4000}`, mode)
-		}
-		ids := f.enqueue(40, func(int) tasks.Draft { return noop(simulate) })
+		ids := f.enqueue(40, func(i int) tasks.Draft {
+			// One after the other, so that none waits for the others.
+			simulate := fmt.Sprintf(`"sync":false,"duration_ms":%d`, 1000+50*i)
+			if mode != "" {
+				simulate += fmt.Sprintf(`,"webhook":%q,"late_by_ms":4000`, mode)
+			}
+			return noop("{" + simulate + "}")
+		})
 		jobs := f.awaitRest(ids, 2*patience)
 		var delays, waits []time.Duration
 		for id, job := range jobs {
