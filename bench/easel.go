@@ -66,7 +66,7 @@ func (l *lab) openEasel(ctx context.Context, cfg easelConfig) (_ *easel, err err
 		return nil, err
 	}
 	e.servers = queue.NewServers(queue.ServersConfig{
-		Client: back, Handler: e.engine, Hooks: queue.Hooks{Handle: e.handled},
+		Client: back, Handler: e.engine, Hooks: queue.Hooks{Handle: e.handled}, Now: e.engine.Store.Now,
 		Concurrency: queue.Concurrency{Submit: cfg.workers},
 	})
 	return e, nil
@@ -99,7 +99,7 @@ func (e *easel) openEngine(ctx context.Context, l *lab, client *redis.Client) er
 		return err
 	}
 	e.engine, err = orchestrator.New(orchestrator.Config{
-		Store: records, Queue: queue.NewClient(client), Registry: registry, Artifacts: files, Inputs: files,
+		Store: records, Queue: queue.NewClient(client, queue.WithClock(records.Now)), Registry: registry, Artifacts: files, Inputs: files,
 		Notifier: notifier, Observer: watcher{rested: e.cfg.rested}, CheckURL: guard.CheckURL,
 		Retention: orchestrator.Retention{Jobs: 168 * time.Hour},
 	})

@@ -129,7 +129,7 @@ func (p *platform) openRedis(ctx context.Context, url string) error {
 	for _, warning := range p.store.Check(ctx) {
 		p.log.Warn("redis", zap.String("code", warning.Code), zap.String("problem", warning.Message))
 	}
-	p.queue = queue.NewClient(client, queue.WithTaskTimeout(p.cfg.Worker.ShutdownTimeout+time.Minute))
+	p.queue = queue.NewClient(client, queue.WithTaskTimeout(p.cfg.Worker.ShutdownTimeout+time.Minute), queue.WithClock(p.store.Now))
 	p.inspector = queue.NewInspector(client)
 	return nil
 }

@@ -64,7 +64,7 @@ func (p *platform) work(ctx context.Context, redisURL string) error {
 	}
 	defer func() { _ = client.Close() }() // nothing is under way any more
 	servers := queue.NewServers(queue.ServersConfig{
-		Client: client, Handler: p.engine, Logger: p.log.Named("asynq"),
+		Client: client, Handler: p.engine, Logger: p.log.Named("asynq"), Now: p.store.Now,
 		Concurrency: queue.Concurrency{
 			Submit: p.cfg.Worker.SubmitConcurrency, Poll: p.cfg.Worker.PollConcurrency,
 			Finalize: p.cfg.Worker.FinalizeConcurrency, Deliver: p.cfg.Worker.DeliverConcurrency,

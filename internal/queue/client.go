@@ -31,6 +31,7 @@ type Client struct {
 	inspector *asynq.Inspector
 	timeout   time.Duration
 	retention time.Duration
+	now       func() time.Time
 }
 
 var _ orchestrator.Queue = (*Client)(nil)
@@ -51,20 +52,23 @@ func WithRetention(d time.Duration) ClientOption {
 	return func(c *Client) { c.retention = d }
 }
 
+// WithClock sets whose time the tasks are given: that of Redis, so that processes
+// whose clocks differ agree on what is due. By default it is this machine's.
+func WithClock(now func() time.Time) ClientOption {
+	return func(c *Client) { c.now = now }
+}
+
 // NewClient returns a Client on rdb, which stays the caller's to close, and gets
 // a hook that rings for the tasks that are enqueued. It must not be the client
 // given to [NewServers].
 func NewClient(rdb redis.UniversalClient, options ...ClientOption) *Client {
-	c := &Client{
-		rdb:       rdb,
-		client:    asynq.NewClientFromRedisClient(rdb),
-		inspector: asynq.NewInspectorFromRedisClient(rdb),
-		timeout:   DefaultTaskTimeout,
-	}
+	c := &Client{rdb: rdb, timeout: DefaultTaskTimeout}
 	for _, option := range options {
 		option(c)
 	}
 	rdb.AddHook(ringer{rdb})
+	c.client = asynq.NewClientFromRedisClient(onTime(rdb, c.now))
+	c.inspector = asynq.NewInspectorFromRedisClient(onTime(rdb, c.now))
 	return c
 }
 

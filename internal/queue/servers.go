@@ -34,6 +34,9 @@ type ServersConfig struct {
 	Handler orchestrator.Handler
 	Logger  *zap.Logger // none
 	Hooks   Hooks
+	// Now is the time by Redis' clock, in which all servers reckon. Where it is
+	// nil, each reckons in its machine's.
+	Now func() time.Time
 
 	Concurrency Concurrency
 	// ShutdownTimeout is how long running handlers are waited for before their
@@ -140,7 +143,7 @@ func (s *Servers) Run(ctx context.Context) error {
 }
 
 func (s *Servers) build(handlers context.Context, f family) *asynq.Server {
-	return asynq.NewServerFromRedisClient(s.cfg.Client, asynq.Config{
+	return asynq.NewServerFromRedisClient(onTime(s.cfg.Client, s.cfg.Now), asynq.Config{
 		Concurrency:              f.concurrency,
 		Queues:                   f.queues,
 		BaseContext:              func() context.Context { return handlers },
