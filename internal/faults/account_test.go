@@ -295,7 +295,7 @@ func (c *chaos) figures(jobs map[string]*tasks.Job, bills map[string][]sketch.Ge
 		cuts, lost = cuts+l.cut.Load(), lost+l.lost.Load()
 	}
 	c.t.Log(strings.Join([]string{
-		fmt.Sprintf("seed %d: %d jobs over %v", c.seed, len(jobs), *chaosFor),
+		fmt.Sprintf("seed %d: %d jobs over %v", c.seed, len(jobs), c.length),
 		fmt.Sprintf("broken: %d processes killed, %d workers paused, Redis killed %d times and hung %d times", c.kills, c.pauses, c.restarts, c.hangs),
 		fmt.Sprintf("connections: to Redis %d cut, %d answers lost; to providers %d cut, %d answers lost",
 			c.toRedis.cut.Load(), c.toRedis.lost.Load(), cuts, lost),

@@ -41,6 +41,7 @@ const (
 type chaos struct {
 	*fleet
 	seed   uint64
+	length time.Duration // of the faults
 	chance *rand.Rand
 
 	front, toRedis *link
@@ -70,8 +71,13 @@ func TestChaos(t *testing.T) {
 	}
 	t.Logf("seed %d: repeat with -chaos.seed=%d", seed, seed)
 	c := newChaos(t, seed)
-	c.callers(*chaosJobs, *chaosFor)
-	c.rage(*chaosFor)
+	for i := range chaosWorkers + chaosAPIs {
+		c.processes = append(c.processes, c.launch(programOf(i)))
+	}
+	c.awaitAPIs()
+	c.length = *chaosFor
+	c.callers(*chaosJobs, c.length)
+	c.rage(c.length)
 	c.errands.Wait()
 	require.Empty(t, c.trouble, "callers were refused")
 	c.account()
@@ -90,6 +96,8 @@ var places = []struct {
 	{"atonce", "hold", "sync", false},
 }
 
+// newChaos prepares a fleet whose processes, the workers first, are the caller's
+// to launch.
 func newChaos(t *testing.T, seed uint64) *chaos {
 	t.Helper()
 	f := &fleet{t: t, dir: t.TempDir(), redis: redistest.Start(t, redistest.AOF("always"))}
@@ -116,10 +124,6 @@ func newChaos(t *testing.T, seed uint64) *chaos {
 			}
 		}
 	})
-	for i := range chaosWorkers + chaosAPIs {
-		c.processes = append(c.processes, f.launch(programOf(i)))
-	}
-	c.awaitAPIs()
 	return c
 }
 

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -54,6 +55,7 @@ type fleet struct {
 	api      *client.Client
 	apiURL   string
 	workers  []*process
+	programs string // where they are, if not in binaries
 }
 
 // settings changes the configuration of a fleet.
@@ -141,7 +143,7 @@ func (f *fleet) launch(program string, env ...string) *process {
 	out, err := os.Create(log)
 	require.NoError(f.t, err)
 	p := &process{name: program, log: log, done: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(binaries, program), "--config", f.config)
+	p.cmd = exec.Command(filepath.Join(cmp.Or(f.programs, binaries), program), "--config", f.config)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	require.NoError(f.t, p.cmd.Start())

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -36,6 +37,7 @@ type post struct {
 	kind   string
 	status tasks.Status
 	at     time.Time
+	signed time.Time // what the signature bears
 }
 
 // receiver is a caller's webhook endpoint. It answers by the path and by how
@@ -67,6 +69,10 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	if err := json.Unmarshal(body, &event); err != nil {
 		fault = "the body is no event: " + err.Error()
 	}
+	seconds, err := strconv.ParseInt(request.Header.Get(standardwebhooks.HeaderWebhookTimestamp), 10, 64)
+	if err != nil {
+		fault = "the signature bears no time: " + err.Error()
+	}
 	r.mu.Lock()
 	if fault != "" {
 		r.faults = append(r.faults, request.URL.Path+": "+fault)
@@ -75,7 +81,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, request *http.Request) {
 	nth := r.counts[request.URL.Path]
 	r.posts = append(r.posts, post{
 		path: request.URL.Path, id: request.Header.Get("webhook-id"), job: event.Data.ID,
-		kind: event.Type, status: event.Data.Status, at: time.Now(),
+		kind: event.Type, status: event.Data.Status, at: time.Now(), signed: time.Unix(seconds, 0),
 	})
 	r.mu.Unlock()
 
