@@ -79,6 +79,8 @@ CHAOS_MINUTES ?= 5
 CHAOS_SEED    ?= 0
 CHAOS_RUNS    ?= 1
 RECOVERY_KILLS ?= 100
+PAUSED_SECONDS ?= 65
+PAUSED_RUNS    ?= 2
 
 .PHONY: chaos
 chaos: ## Break processes, Redis and connections under load, and count (CHAOS_JOBS, _MINUTES, _SEED, _RUNS)
@@ -90,6 +92,11 @@ chaos: ## Break processes, Redis and connections under load, and count (CHAOS_JO
 recovery: ## Kill workers and measure how soon their jobs move again (RECOVERY_KILLS)
 	@scripts/require redis-server
 	$(GO) test ./internal/faults -run TestKilledWorkersJobsMoveAgainSoon -v -count=1 -timeout 0 -recovery.kills=$(RECOVERY_KILLS)
+
+.PHONY: paused
+paused: ## Stop a worker inside paid calls for longer than everybody waits (PAUSED_SECONDS, _RUNS)
+	@scripts/require redis-server
+	$(GO) test ./internal/faults -run 'TestPausedWorker$$' -v -count=$(PAUSED_RUNS) -timeout 0 -failfast -paused.for=$(PAUSED_SECONDS)s
 
 .PHONY: docs
 docs: ## Write again what is generated: the state diagram, the Go and HTTP interfaces, the TypeScript types
