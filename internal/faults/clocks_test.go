@@ -217,14 +217,31 @@ func (c *chaos) askLater(n int) []*request {
 	})
 }
 
+// askAlike asks the APIs in turn for jobs of one kind.
 func (c *chaos) askAlike(n int, kind string, draft func() tasks.Draft) (asked []*request) {
-	for range n {
-		r := &request{n: 1_000_000 + len(c.asked), kind: kind, place: "asked", draft: draft(), ends: tasks.StatusCompleted}
+	apis := c.apis()
+	for i := range n {
+		r := &request{n: 1_000_000 + i, kind: kind, place: "asked", draft: draft(), ends: tasks.StatusCompleted}
 		r.draft.ProviderID = r.place
-		c.ask([]*request{r})
+		job, err := apis[i%len(apis)].Enqueue(c.t.Context(), r.draft)
+		require.NoError(c.t, err)
+		r.id = job.ID
 		asked = append(asked, r)
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asked = append(c.asked, asked...)
 	return asked
+}
+
+// apis are clients of each API by itself.
+func (c *chaos) apis() (apis []*client.Client) {
+	for _, p := range c.processes[chaosWorkers:] {
+		api, err := client.Dial("http://"+p.said("api is listening"), "")
+		require.NoError(c.t, err)
+		apis = append(apis, api)
+	}
+	return apis
 }
 
 // replaceFastWorker starts the worker whose clock is ahead anew, time and again:
@@ -314,13 +331,8 @@ func (c *chaos) requireToldInTime(load func(*request) *tasks.Job) {
 // requireLinksHold opens an artifact at each API by the link of the other one.
 func (c *chaos) requireLinksHold(load func(*request) *tasks.Job) {
 	n := slices.IndexFunc(c.asked, func(r *request) bool { return load(r).State == tasks.Completed })
-	var apis []string
-	for _, p := range c.processes[chaosWorkers:] {
-		apis = append(apis, "http://"+p.said("api is listening"))
-	}
-	for i, api := range apis {
-		from, err := client.Dial(api, "")
-		require.NoError(c.t, err)
+	for i, from := range c.apis() {
+		other := c.processes[chaosWorkers+1-i].said("api is listening")
 		job, err := from.Get(c.t.Context(), c.asked[n].id)
 		require.NoError(c.t, err)
 		link, err := url.Parse(job.Result.Artifacts[0].URL)
@@ -328,7 +340,7 @@ func (c *chaos) requireLinksHold(load func(*request) *tasks.Job) {
 		if expires := job.Result.Artifacts[0].ExpiresAt; expires != nil {
 			require.Greater(c.t, time.Until(*expires), leeway)
 		}
-		response, err := http.Get(apis[1-i] + link.RequestURI())
+		response, err := http.Get("http://" + other + link.RequestURI())
 		require.NoError(c.t, err)
 		_ = response.Body.Close()
 		require.Equal(c.t, http.StatusOK, response.StatusCode, "the link of one API at the other")
