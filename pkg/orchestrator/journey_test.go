@@ -232,6 +232,27 @@ func TestRunAtIsNotBefore(t *testing.T) {
 	require.True(t, w.run(job.ID).StartedAt.Before(at))
 }
 
+// TestRunTooEarlyStaysDue runs the task of a job for later again and again before
+// its time, as a worker whose clock is ahead does: each time it is put back, and
+// the job stays due when it was.
+func TestRunTooEarlyStaysDue(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, atOnce)
+	at := w.now.Add(time.Hour).Truncate(time.Millisecond)
+	d := draft()
+	d.RunAt = &at
+	job := w.accept(Entry{Draft: d})
+	for range 20 {
+		w.engine.Handle(t.Context(), job.MainTask(0))
+		after := w.get(job.ID)
+		require.Greater(t, after.Step, job.Step)
+		require.Equal(t, tasks.Queued, after.State)
+		require.WithinDuration(t, at, after.Due, 0)
+		job = after
+	}
+	require.False(t, w.run(job.ID).StartedAt.Before(at))
+}
+
 // TestLargeOutputStaysOutOfTheRecord drops what a provider says beside its files
 // when it is more than a record should hold.
 func TestLargeOutputStaysOutOfTheRecord(t *testing.T) {

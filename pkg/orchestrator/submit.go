@@ -34,7 +34,7 @@ func (e *Engine) submit(ctx context.Context, job *tasks.Job) Outcome {
 	case job.Due.After(now.Add(early)) && lastFailure(job) != nil:
 		return e.waiting(job)
 	case job.Due.After(now.Add(early)):
-		return e.comeBack(ctx, job, job.Due.Sub(now), false)
+		return e.comeBackAt(ctx, job, job.Due, false)
 	}
 	entry, ok := e.Registry.Get(job.ProviderID)
 	if !ok {
@@ -51,9 +51,15 @@ func (e *Engine) submit(ctx context.Context, job *tasks.Job) Outcome {
 }
 
 // comeBack puts the job's submit off as a delayed task of its own: waiting for
-// room is nobody's failure.
+// room is nobody's failure. Delays are spread, so that not all come at once.
 func (e *Engine) comeBack(ctx context.Context, job *tasks.Job, delay time.Duration, inLine bool) Outcome {
-	after, err := e.change(ctx, job, func(next *tasks.Job, now time.Time) error {
+	return e.comeBackAt(ctx, job, e.Store.Now().Add(spread(delay, job.ID, job.Waits+1)), inLine)
+}
+
+// comeBackAt puts the submit off until a time. What was run too early keeps the
+// time that it was due: a job that is to run later than now may not run before.
+func (e *Engine) comeBackAt(ctx context.Context, job *tasks.Job, due time.Time, inLine bool) Outcome {
+	after, err := e.change(ctx, job, func(next *tasks.Job, _ time.Time) error {
 		if next.Step != job.Step || next.State != tasks.Queued {
 			return errUnchanged
 		}
@@ -61,7 +67,7 @@ func (e *Engine) comeBack(ctx context.Context, job *tasks.Job, delay time.Durati
 			return err
 		}
 		waits := next.Waits + 1
-		advance(next, tasks.KindSubmit, now.Add(spread(delay, next.ID, waits)))
+		advance(next, tasks.KindSubmit, due)
 		next.Waits, next.InLine = waits, inLine
 		next.Progress.Message = "waiting for room at " + next.ProviderID
 		return nil
