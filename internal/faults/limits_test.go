@@ -77,6 +77,16 @@ func densest(came []time.Time, interval time.Duration) (most int) {
 	return most
 }
 
+// tightest is the shortest time in which one submission more came than the rate
+// allows in a second.
+func tightest(came []time.Time, perSecond int) time.Duration {
+	least := time.Hour
+	for i := range len(came) - perSecond {
+		least = min(least, came[i+perSecond].Sub(came[i]))
+	}
+	return least
+}
+
 // refusals is how many submissions a token bucket of that rate, which holds as
 // many as it gives out in a second, would have refused: what most providers count
 // by.
@@ -170,8 +180,8 @@ func TestLimitsAreKeptAndUsed(t *testing.T) { //nolint:paralleltest // see above
 	// The first come at once, the others at the rate.
 	used := float64(jobs-rate) / (took.Seconds() * float64(rate))
 	putOff := f.putOff()
-	t.Logf("%d/s: %d refusals by a token bucket, at most %d arrived in any second; %d in flight of %d; %.1f%% of the rate used in %v; put off %.2f times per job",
-		rate, refusals(came, rate), densest(came, time.Second), provider.mostInFlight(), inFlight, 100*used, took.Round(time.Millisecond), putOff/jobs)
+	t.Logf("%d/s: %d refusals by a token bucket, at most %d arrived in any second, %d in %v at the least; %d in flight of %d; %.1f%% of the rate used in %v; put off %.2f times per job",
+		rate, refusals(came, rate), densest(came, time.Second), rate+1, tightest(came, rate).Round(time.Millisecond), provider.mostInFlight(), inFlight, 100*used, took.Round(time.Millisecond), putOff/jobs)
 	require.Zero(t, refusals(came, rate))
 	require.LessOrEqual(t, provider.mostInFlight(), inFlight)
 	require.GreaterOrEqual(t, used, least)
