@@ -100,6 +100,7 @@ func TestDoctorFindsAndMends(t *testing.T) {
 	hash, idem := "easel:job:"+job.ID, ""
 	require.NoError(t, w.redis.HGet(t.Context(), hash, "idem").Scan(&idem))
 	const queue = "asynq:{submit:default}:"
+	const places, waiting, running = "easel:places:sketch", "easel:queue:default:drawings:waiting", "easel:queue:default:drawings:running"
 	taskID := func() string {
 		current, err := w.platform.store.Load(t.Context(), job.ID)
 		require.NoError(t, err)
@@ -132,6 +133,37 @@ func TestDoctorFindsAndMends(t *testing.T) {
 		{"idempotency_key_missing", func() { w.do("DEL", idem) }},
 		{"idempotency_key_dangling", func() { w.do("SET", "easel:idem:default:0123", "job_nobody hash") }},
 		{"idempotency_key_dangling", func() { w.do("SET", "easel:idem:default:4567", other.ID+" hash") }},
+
+		{"place_missing", func() { w.inFlight(w.accept("")); w.do("DEL", places) }},
+		{"place_missing", func() { w.do("ZADD", places, now(2*time.Hour), w.inFlight(w.accept(""))) }},
+		{"fields_stale place_missing", func() {
+			w.do("HSET", hash, "held", fmt.Sprintf("sketch|9|%d ", now(time.Hour)))
+		}},
+		{"place_stray", func() { w.do("ZADD", places, now(time.Hour), "job_nobody:1") }},
+		{"place_stray", func() { w.do("ZADD", places, now(time.Hour), job.ID+":7") }},
+		{"place_stray", func() { w.do("ZADD", places, now(time.Hour), "no place at all") }},
+		{"line_missing", func() { w.save(w.accept(""), func(j *tasks.Job) { j.InLine = true }) }},
+		{"line_stray", func() { w.do("ZADD", "easel:line:sketch", 0, "job_nobody") }},
+		{"line_stray", func() { w.do("ZADD", "easel:line:sketch", now(0), ended.ID) }},
+		{"line_stray", func() { w.do("ZADD", "easel:line:elsewhere", now(0), job.ID) }},
+		{"line_stray", func() {
+			turn := now(time.Hour) * 1000
+			w.do("ZADD", "easel:turns:sketch", turn, ended.ID)
+			w.do("ZADD", "easel:slots:sketch", turn, fmt.Sprintf("%s:%d", ended.ID, turn))
+		}},
+		{"circuit_unreadable", func() { w.do("HSET", "easel:circuits", "sketch sketch-1", "nonsense") }},
+		{"circuit_asleep", func() {
+			w.do("HSET", "easel:circuits", "sketch sketch-1", fmt.Sprintf("%d %d 1 0 server", now(0), now(24*time.Hour)))
+		}},
+		{"circuit_asleep", func() {
+			w.do("HSET", "easel:circuits", "sketch ", fmt.Sprintf("%d %d 1 0 quota", now(24*time.Hour), now(0)))
+		}},
+		{"queue_item_lost", func() { w.queued("lost"); w.do("LREM", waiting, 0, "lost") }},
+		{"queue_item_lost", func() { w.queued("running"); w.takeItem(); w.do("DEL", running) }},
+		{"queue_item_stray", func() { w.do("RPUSH", waiting, "nobody") }},
+		{"queue_item_stray", func() { w.do("ZADD", running, now(time.Hour), "nobody") }},
+		{"queue_item_stray", func() { w.queued("twice"); w.do("ZADD", running, now(time.Hour), "twice") }},
+		{"queue_item_stray", func() { w.do("RPUSH", "easel:queue:default:empty:waiting", "nobody") }},
 
 		{"task_ghost step_lost", func() { w.do("DEL", queue+"t:"+taskID()) }},
 		{"task_orphaned", func() { w.do("LREM", queue+"pending", 0, taskID()) }},
@@ -225,6 +257,28 @@ func (w *ward) takeTask(queue, id string) {
 	w.do("HSET", queue+"t:"+id, "state", "active")
 }
 
+// inFlight has the job take a place at its provider, and returns the place's name
+// in the index.
+func (w *ward) inFlight(job *tasks.Job) string {
+	until := time.Now().Add(time.Hour).Truncate(time.Millisecond)
+	w.save(job, func(j *tasks.Job) { j.Places = []tasks.Place{{ProviderID: "sketch", Submission: 1, Until: until}} })
+	return job.ID + ":1"
+}
+
+// queued adds an item to a named queue.
+func (w *ward) queued(id string) {
+	w.Helper()
+	require.NoError(w, w.platform.store.Backlog(tasks.DefaultTenant, "drawings").Add(w.Context(), id, []byte("{}")))
+}
+
+// takeItem has somebody work on the next item of that queue.
+func (w *ward) takeItem() {
+	w.Helper()
+	item, err := w.platform.store.Backlog(tasks.DefaultTenant, "drawings").Take(w.Context(), "somebody", 10, time.Hour)
+	require.NoError(w, err)
+	require.NotNil(w, item)
+}
+
 // drop removes a task by hand, from wherever it is.
 func (w *ward) drop(queue, id string) {
 	w.do("LREM", "asynq:{"+queue+"}:pending", 0, id)
@@ -241,7 +295,7 @@ func (w *ward) user(job *tasks.Job) string {
 // while it works: it finds nothing, and breaks nothing.
 func TestDoctorBesideWorkers(t *testing.T) {
 	t.Parallel()
-	s := serveOn(t)
+	s := serveOn(t, func(c *config.Config) { c.Providers[0].MaxInFlight = 6 }) // some stand in line
 	ctx, stop := context.WithCancel(t.Context())
 	var load sync.WaitGroup
 	var ended atomic.Int64

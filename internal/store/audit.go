@@ -32,26 +32,42 @@ const asleep = 5 * time.Minute
 //	ARGV  job ids
 //
 // It answers ok and, for each job that has a record: id, v, sv, st, ss, t, u,
-// lane, pr, idem, tomb, rec, score in open, score in purge, "1" if in the
+// lane, pr, idem, tomb, rec, held, score in open, score in purge, "1" if in the
 // tenant's list, the statuses whose lists name it, "1" if in its user's list,
-// what its idempotency key holds.
+// what its idempotency key holds, at which providers places that it holds do not
+// count, "1" if it stands in its provider's line or has a turn there.
 var auditScript = newScript(`
+-- uncounted are the providers that have not got a place of the job's in their
+-- index, or not with its time. A place whose time is over counts for nobody.
+local function uncounted(id, held)
+	local missing = ''
+	for provider, number, till in string.gmatch(held, '(%S+)|(%d+)|(%d+)') do
+		local counted = redis.call('ZSCORE', KEY_PLACES .. provider, id .. ':' .. number)
+		if tonumber(till) > now and tonumber(counted or 0) ~= tonumber(till) then
+			missing = missing .. provider .. ' '
+		end
+	end
+	return missing
+end
+
 local rows = {}
 for _, id in ipairs(ARGV) do
-	local row = redis.call('HMGET', KEY_JOB .. id, 'v', 'sv', 'st', 'ss', 't', 'u', 'lane', 'pr', 'idem', 'tomb', 'rec')
+	local row = redis.call('HMGET', KEY_JOB .. id, 'v', 'sv', 'st', 'ss', 't', 'u', 'lane', 'pr', 'idem', 'tomb', 'rec', 'held')
 	if row[1] then
-		for i = 1, 11 do row[i] = row[i] or '' end
+		for i = 1, 12 do row[i] = row[i] or '' end
 		local list = KEY_JOBS .. row[5]
 		local function named(index) return redis.call('ZSCORE', index, id) and '1' or '' end
-		row[12] = redis.call('ZSCORE', KEYS[1], id) or ''
-		row[13] = redis.call('ZSCORE', KEYS[2], id) or ''
-		row[14] = named(list)
-		row[15] = ''
+		row[13] = redis.call('ZSCORE', KEYS[1], id) or ''
+		row[14] = redis.call('ZSCORE', KEYS[2], id) or ''
+		row[15] = named(list)
+		row[16] = ''
 		for status in string.gmatch('STATUSES', '%S+') do
-			if named(list .. ':status:' .. status) == '1' then row[15] = row[15] .. status .. ' ' end
+			if named(list .. ':status:' .. status) == '1' then row[16] = row[16] .. status .. ' ' end
 		end
-		row[16] = row[6] ~= '' and named(list .. ':user:' .. row[6]) or ''
-		row[17] = row[9] ~= '' and redis.call('GET', row[9]) or ''
+		row[17] = row[6] ~= '' and named(list .. ':user:' .. row[6]) or ''
+		row[18] = row[9] ~= '' and redis.call('GET', row[9]) or ''
+		row[19] = uncounted(id, row[12])
+		row[20] = (named(KEY_LINE .. row[8]) == '1' or named(KEY_TURNS .. row[8]) == '1') and '1' or ''
 		table.insert(row, 1, id)
 		rows[#rows + 1] = row
 	end
@@ -61,18 +77,18 @@ return {'ok', now, rows}
 
 // standing is a record as auditScript reads it.
 type standing struct {
-	id, version, schema, state, status, tenant, user, lane, provider, idem, tomb, record string
+	id, version, schema, state, status, tenant, user, lane, provider, idem, tomb, record, places string
 
-	open, purge, listed, statuses, userListed, held string
+	open, purge, listed, statuses, userListed, holder, uncounted, inLine string
 }
 
 func newStanding(row []string) (standing, bool) {
-	if len(row) != 18 {
+	if len(row) != 21 {
 		return standing{}, false
 	}
 	return standing{
-		row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11],
-		row[12], row[13], row[14], row[15], row[16], row[17],
+		row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11], row[12],
+		row[13], row[14], row[15], row[16], row[17], row[18], row[19], row[20],
 	}, true
 }
 
@@ -105,6 +121,19 @@ func (s *Store) Audit(ctx context.Context, found func(orchestrator.Drift)) (int,
 	n, err = s.auditKeys(ctx, found)
 	looked += n
 	if err != nil {
+		return looked, err
+	}
+	n, err = s.auditPlacesAndLines(ctx, found)
+	looked += n
+	if err != nil {
+		return looked, err
+	}
+	n, err = s.auditQueues(ctx, found)
+	looked += n
+	if err != nil {
+		return looked, err
+	}
+	if err := s.auditCircuits(ctx, found); err != nil {
 		return looked, err
 	}
 	return looked, s.auditCounts(ctx, found)
@@ -142,8 +171,9 @@ func (s *Store) driftsOf(st standing) []orchestrator.Drift {
 		return drifts
 	}
 	wants := expected(job, st)
-	add(st.version != wants.version || st.state != wants.state || st.status != wants.status || st.lane != wants.lane ||
-		st.provider != wants.provider || st.tenant != wants.tenant,
+	stale := st.version != wants.version || st.state != wants.state || st.status != wants.status || st.lane != wants.lane ||
+		st.provider != wants.provider || st.tenant != wants.tenant || st.places != wants.places
+	add(stale,
 		orchestrator.DriftFieldsStale, keyJob+st.id, "version %s, state %s and lane %q instead of %s, %s and %q",
 		st.version, st.state, st.lane, wants.version, wants.state, wants.lane)
 
@@ -159,7 +189,11 @@ func (s *Store) driftsOf(st standing) []orchestrator.Drift {
 	add(!slices.Contains(statuses, wants.status), orchestrator.DriftListMissing, list+":status:"+wants.status, "it is not there")
 	add(st.user != "" && st.userListed == "", orchestrator.DriftListMissing, list+":user:"+st.user, "it is not there")
 
-	holder, _, _ := strings.Cut(st.held, " ")
+	add(st.tomb == "" && st.uncounted != "", orchestrator.DriftPlaceMissing, keyPlaces+firstWord(st.uncounted), "it does not count there")
+	// By stale fields the wrong line was looked at; they are mended first.
+	add(!stale && wants.inLine && st.inLine == "", orchestrator.DriftLineMissing, keyLine+st.provider, "it is not there, and has no turn")
+
+	holder := firstWord(st.holder)
 	if st.idem != "" && st.tomb == "" {
 		add(holder == "", orchestrator.DriftKeyMissing, st.idem, "there is no such key")
 		add(holder != "" && holder != st.id, orchestrator.DriftKeyTaken, st.idem, "it points to %s", holder)
@@ -169,17 +203,24 @@ func (s *Store) driftsOf(st standing) []orchestrator.Drift {
 
 // wanted is what should stand beside a record.
 type wanted struct {
-	version, state, status, lane, provider, tenant string
-	open, purge                                    bool
+	version, state, status, lane, provider, tenant, places string
+	open, purge, inLine                                    bool
 }
 
 func expected(job *tasks.Job, st standing) wanted {
 	return wanted{
 		version: strconv.FormatInt(job.Version, 10), state: string(job.State), status: string(job.State.Status()),
 		lane: lane(job.Kind, job.Step, job.Gen), provider: job.ProviderID, tenant: tenantKey(job.Tenant),
-		open:  st.tomb == "" && job.Owes(),
-		purge: st.tomb != "" || !job.PurgeAt.IsZero(),
+		places: held(job.Places),
+		open:   st.tomb == "" && job.Owes(),
+		purge:  st.tomb != "" || !job.PurgeAt.IsZero(),
+		inLine: st.tomb == "" && job.State == tasks.Queued && job.Kind == tasks.KindSubmit && job.InLine,
 	}
+}
+
+func firstWord(text string) string {
+	word, _, _ := strings.Cut(text, " ")
+	return word
 }
 
 // sleeps reports whether the job's next look is later than anybody sets it.

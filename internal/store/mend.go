@@ -13,15 +13,21 @@ import (
 //	ARGV  1 id  2 record as it was read  3 version  4 state  5 status  6 lane
 //	      7 provider  8 tenant  9 "1" if it owes work  10 touch in its record
 //	      11 purge time or empty  12 "1" if its next look is to be set  13 request hash
+//	      14 places held  15 since when it stands in its provider's line, or empty
 //
 // It answers ok, or conflict when the record is not the one that was read. The
 // next look is now for a job that was not in the open index.
 var mendScript = newScript(`
 local id = ARGV[1]
-local job = redis.call('HMGET', KEYS[1], 'rec', 't', 'u', 'idem', 'tomb')
+local job = redis.call('HMGET', KEYS[1], 'rec', 't', 'u', 'idem', 'tomb', 'held')
 if job[1] ~= ARGV[2] then return {'conflict', now} end
 even_when_full(KEYS[2])
-redis.call('HSET', KEYS[1], 'v', ARGV[3], 'st', ARGV[4], 'ss', ARGV[5], 'lane', ARGV[6], 'pr', ARGV[7], 't', ARGV[8])
+redis.call('HSET', KEYS[1], 'v', ARGV[3], 'st', ARGV[4], 'ss', ARGV[5], 'lane', ARGV[6], 'pr', ARGV[7], 't', ARGV[8], 'held', ARGV[14])
+hold(id, job[6], '')
+if not job[5] then hold(id, '', ARGV[14]) end
+if ARGV[15] ~= '' and not redis.call('ZSCORE', KEY_TURNS .. ARGV[7], id) then
+	redis.call('ZADD', KEY_LINE .. ARGV[7], 'NX', ARGV[15], id)
+end
 if ARGV[9] == '' then
 	redis.call('ZREM', KEYS[2], id)
 elseif ARGV[12] == '1' then
@@ -56,6 +62,14 @@ func (s *Store) Mend(ctx context.Context, d orchestrator.Drift) (bool, error) {
 		return s.mendKey(ctx, d)
 	case orchestrator.DriftCountsOff:
 		return s.mendCounts(ctx)
+	case orchestrator.DriftPlaceStray:
+		return s.mendPlace(ctx, d)
+	case orchestrator.DriftLineStray:
+		return s.mendLine(ctx, d)
+	case orchestrator.DriftQueueItemLost, orchestrator.DriftQueueItemStray:
+		return s.mendItem(ctx, d)
+	case orchestrator.DriftCircuitUnreadable, orchestrator.DriftCircuitAsleep:
+		return s.mendCircuit(ctx, d)
 	case orchestrator.DriftRecordUnreadable, orchestrator.DriftKeyTaken:
 		return false, nil
 	}
@@ -74,16 +88,19 @@ func (s *Store) mendJob(ctx context.Context, st standing) (bool, error) {
 		return false, err
 	}
 	wants := expected(job, st)
-	owes, wakes := "", ""
+	owes, wakes, since := "", "", ""
 	if wants.open {
 		owes = "1"
 	}
 	if s.sleeps(st, job) {
 		wakes = "1"
 	}
+	if wants.inLine {
+		since = score(job.UpdatedAt) // it came with this change
+	}
 	reply, err := s.run(ctx, "mend job", mendScript, []string{keyJob + st.id, keyOpen, keyPurge},
 		st.id, st.record, wants.version, wants.state, wants.status, wants.lane, wants.provider, wants.tenant,
-		owes, score(job.Touch), score(job.PurgeAt), wakes, job.RequestHash)
+		owes, score(job.Touch), score(job.PurgeAt), wakes, job.RequestHash, wants.places, since)
 	return reply.word == answerOK, err
 }
 

@@ -31,13 +31,14 @@ import (
 // closed, when the provider must not be called: it is paused, has asked us to
 // stay away, or the job has no turn. The record is not written then. A turn that
 // is taken is gone, and the place that the intent holds stands in its stead; one
-// that comes too close to what was taken late is moved.
+// that comes too close to what was taken late is moved. Who does not wait for a
+// provider any more leaves the line before it.
 //
 // A repeated operation writes its own trace once more: whoever waits for the
 // append-only file on this connection needs a write on it to wait for.
 var saveScript = newScript(`
 local id = ARGV[2]
-local job = redis.call('HMGET', KEYS[1], 'v', 'ops', 'tomb', 't', 'st', 'ss', 'held')
+local job = redis.call('HMGET', KEYS[1], 'v', 'ops', 'tomb', 't', 'st', 'ss', 'held', 'pr')
 if not job[1] or job[3] then return {'missing', now} end
 if applied(job[2], ARGV[1]) then
 	redis.call('HSET', KEYS[1], 'ops', job[2])
@@ -74,6 +75,7 @@ if ARGV[14] ~= '' then
 	end
 	redis.call('ZREM', KEY_TURNS .. ARGV[14], id)
 end
+if job[5] == 'queued' and (ARGV[8] ~= 'queued' or ARGV[10] ~= job[8]) then leave(job[8], id) end
 redis.call('HSET', KEYS[1],
 	'v', ARGV[4], 'sv', ARGV[5], 'rec', ARGV[6], 'lane', ARGV[7],
 	'st', ARGV[8], 'ss', ARGV[9], 'pr', ARGV[10], 'ops', remember(job[2], ARGV[1]))

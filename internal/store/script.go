@@ -64,6 +64,23 @@ local function hold(id, before, after)
 	end
 end
 
+-- leave takes a job out of the line before a provider, with the turn that it may
+-- have been given.
+local function leave(provider, id)
+	redis.call('ZREM', KEY_LINE .. provider, id)
+	local turn = redis.call('ZSCORE', KEY_TURNS .. provider, id)
+	if turn then
+		redis.call('ZREM', KEY_TURNS .. provider, id)
+		redis.call('ZREM', KEY_SLOTS .. provider, id .. ':' .. at(tonumber(turn)))
+	end
+end
+
+-- waits reports whether a job waits for a provider, by the fields st, pr and
+-- tomb of its record: who does not has no place in the line there.
+local function waits(job, provider)
+	return job[1] == 'queued' and job[2] == provider and not job[3]
+end
+
 -- even_when_full is a write without effect that Redis allows when its memory
 -- is full. After it, the script's other writes are allowed too.
 local function even_when_full(index) redis.call('ZREM', index, '') end

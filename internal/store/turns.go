@@ -141,9 +141,11 @@ func limitArguments(l providers.Limits) []any {
 //	ARGV  1 id  2 provider  3… limits
 //
 // It answers turn, its microsecond; or line, how many stand before the job. Who
-// has a turn gets the same again, which makes a repetition harmless.
+// has a turn gets the same again, which makes a repetition harmless. A job that
+// does not wait for the provider any more gets neither.
 var turnScript = newScript(lines + `
 local id, l = ARGV[1], line(ARGV[2], 3)
+if not waits(redis.call('HMGET', KEY_JOB .. id, 'st', 'pr', 'tomb'), l.name) then return {'line', now, 0, 0} end
 even_when_full(KEYS[1])
 sweep(l)
 local turn = redis.call('ZSCORE', l.turns, id)
@@ -195,8 +197,7 @@ for i = 1, #ARGV, 7 do
 	if redis.call('EXISTS', l.turns, l.places) > 0 then sweep(l) end
 	local first = redis.call('ZRANGE', l.line, 0, 0)[1]
 	while first and not l.paused do
-		local job = redis.call('HMGET', KEY_JOB .. first, 'st', 'pr', 'tomb')
-		if job[1] == 'queued' and job[2] == l.name and not job[3] then
+		if waits(redis.call('HMGET', KEY_JOB .. first, 'st', 'pr', 'tomb'), l.name) then
 			if not free(l) then break end
 			local moment = slot(l, true)
 			if moment - micros > l.ahead then break end

@@ -170,6 +170,14 @@ func lineInOrder(f fixture) {
 	}
 	f.save(line[1], func(job *tasks.Job) { job.State = tasks.Canceled })
 	f.save(line[2], func(job *tasks.Job) { job.ProviderID = "other" })
+	stale := *line[2]
+	stale.ProviderID = "sketch" // as a handler knows the job that has not heard of it yet
+	turn, err := f.store.TakeTurn(f.Context(), &stale, limits)
+	require.NoError(f, err)
+	require.False(f, turn.Given)
+	left, err := f.redis.ZRange(f.Context(), "easel:line:sketch", 0, -1).Result()
+	require.NoError(f, err)
+	require.Equal(f, []string{line[0].ID, line[3].ID}, left, "who does not wait any more leaves the line, and does not come back")
 	for _, want := range []*tasks.Job{line[0], line[3]} {
 		f.save(holder, func(job *tasks.Job) { job.Places = nil })
 		called, _, err := f.store.CallUp(f.Context(), map[string]providers.Limits{"sketch": limits})

@@ -22,8 +22,8 @@ type Drift struct {
 // DriftKind says which two things disagree, and how.
 type DriftKind string
 
-// The kinds of drift: first the store's, then the queue's, then those that show
-// when both are laid side by side.
+// The kinds of drift: first the store's, about jobs and about what jobs share;
+// then the queue's, then those that show when both are laid side by side.
 const (
 	DriftRecordUnreadable DriftKind = "record_unreadable"
 	DriftFieldsStale      DriftKind = "fields_stale"
@@ -38,6 +38,15 @@ const (
 	DriftKeyMissing       DriftKind = "idempotency_key_missing"
 	DriftKeyDangling      DriftKind = "idempotency_key_dangling"
 	DriftKeyTaken         DriftKind = "idempotency_key_taken"
+
+	DriftPlaceMissing      DriftKind = "place_missing"
+	DriftPlaceStray        DriftKind = "place_stray"
+	DriftLineMissing       DriftKind = "line_missing"
+	DriftLineStray         DriftKind = "line_stray"
+	DriftCircuitUnreadable DriftKind = "circuit_unreadable"
+	DriftCircuitAsleep     DriftKind = "circuit_asleep"
+	DriftQueueItemLost     DriftKind = "queue_item_lost"
+	DriftQueueItemStray    DriftKind = "queue_item_stray"
 
 	DriftTaskGhost    DriftKind = "task_ghost"
 	DriftTaskOrphaned DriftKind = "task_orphaned"
@@ -125,6 +134,46 @@ var Explanations = map[DriftKind]Explanation{
 		"The idempotency key of the job points to another job that holds it too.",
 		"The same request was accepted twice, and perhaps bought twice.",
 		"Nothing: cancel the job that is one too many.",
+	},
+	DriftPlaceMissing: {
+		"A provider works for the job, or may, and its place there does not count.",
+		"More is in flight than max_in_flight allows, and the provider refuses what comes too much.",
+		"The place counts again, until the time that the record names.",
+	},
+	DriftPlaceStray: {
+		"A place in flight at a provider counts for a submission that no job has under way.",
+		"Fewer jobs than max_in_flight allows are submitted, until the place's time is over.",
+		"The place is given back.",
+	},
+	DriftLineMissing: {
+		"The job waits for its turn and does not stand in the line before its provider.",
+		"Nobody calls it up: it waits until it looks by itself, which may take an hour.",
+		"It is put into the line at the time at which it came.",
+	},
+	DriftLineStray: {
+		"The line before a provider, or its turns, name a job that does not wait there.",
+		"More jobs seem to wait than do, and a turn that nobody takes holds up the others.",
+		"It leaves the line, and its turn is free.",
+	},
+	DriftCircuitUnreadable: {
+		"A provider's circuit cannot be read.",
+		"Nobody learns of any open circuit: jobs go on to providers that are known to fail.",
+		"The circuit is closed; failures open it again.",
+	},
+	DriftCircuitAsleep: {
+		"A provider's circuit is open for longer than any circuit is before it is probed.",
+		"The provider is passed over although it may be well. A clock that once ran ahead leaves this behind.",
+		"The circuit is closed; failures open it again.",
+	},
+	DriftQueueItemLost: {
+		"An item of a named queue waits or runs, and the queue does not list it.",
+		"Nobody ever takes it, and who asked for it waits for ever.",
+		"One that waits is the next to be taken; one that runs is taken up by whoever comes next.",
+	},
+	DriftQueueItemStray: {
+		"A named queue lists an item that does not exist, or is not what it is listed as.",
+		"Who takes it finds nothing to do, and it counts against what may run at a time.",
+		"The entry is removed.",
 	},
 	DriftTaskGhost: {
 		"A queue lists a task that does not exist.",
