@@ -115,7 +115,7 @@ func TestDoctorFindsAndMends(t *testing.T) {
 		want  string // the kinds, the first the one that the test is about
 		spoil func()
 	}{
-		{"fields_stale", func() { w.do("HSET", hash, "lane", "9:9", "st", "processing") }},
+		{"fields_stale waiting_stray", func() { w.do("HSET", hash, "lane", "9:9", "st", "processing") }},
 		{"open_missing", func() { w.do("ZREM", "easel:open", job.ID) }},
 		{"open_needless", func() { w.settle(ended); w.do("ZADD", "easel:open", now(time.Hour), ended.ID) }},
 		{"open_asleep", func() { w.do("ZADD", "easel:open", now(100*time.Hour), job.ID) }},
@@ -142,6 +142,9 @@ func TestDoctorFindsAndMends(t *testing.T) {
 		{"place_stray", func() { w.do("ZADD", places, now(time.Hour), "job_nobody:1") }},
 		{"place_stray", func() { w.do("ZADD", places, now(time.Hour), job.ID+":7") }},
 		{"place_stray", func() { w.do("ZADD", places, now(time.Hour), "no place at all") }},
+		{"waiting_missing", func() { w.do("SREM", "easel:waiting:sketch", job.ID) }},
+		{"waiting_stray", func() { w.do("SADD", "easel:waiting:sketch", "job_nobody") }},
+		{"waiting_stray", func() { w.do("SADD", "easel:waiting:sketch", ended.ID) }},
 		{"line_missing", func() { w.save(w.accept(""), func(j *tasks.Job) { j.InLine = true }) }},
 		{"line_stray", func() { w.do("ZADD", "easel:line:sketch", 0, "job_nobody") }},
 		{"line_stray", func() { w.do("ZADD", "easel:line:sketch", now(0), ended.ID) }},

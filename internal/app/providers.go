@@ -64,7 +64,7 @@ func settingsOf(cfg *config.Config, outside http.RoundTripper) []providers.Setti
 		s := providers.Settings{
 			Name: p.Name, Use: p.Use, APIKey: providers.Secret(p.APIKey.Reveal()), BaseURL: p.BaseURL,
 			OnUnknown: p.OnUnknown, Concurrency: p.Concurrency, SubmitTimeout: p.SubmitTimeout, Options: p.Options,
-			Limits:  providers.Limits{MaxInFlight: p.MaxInFlight},
+			Limits: providers.Limits{MaxInFlight: p.MaxInFlight}, MaxBacklog: p.MaxBacklog,
 			DataDir: cfg.DataDir, PublicURL: cfg.API.PublicURL, Outside: outside,
 		}
 		s.Limits.Rate.Requests, s.Limits.Rate.Per = p.Rate.Limit()

@@ -229,6 +229,7 @@ func (p *Provider) check(k *checker, path string) {
 	k.oneOf(path+".on_unknown", p.OnUnknown, OnUnknownHold, OnUnknownResubmit)
 	k.that(p.Concurrency >= 1, path+".concurrency", "must be at least 1")
 	k.that(p.MaxInFlight >= 0, path+".max_in_flight", "must not be negative; 0 is no limit")
+	k.that(p.MaxBacklog >= 0, path+".max_backlog", "must not be negative; 0 is no limit")
 	k.that(p.SubmitTimeout >= 0, path+".submit_timeout", "must not be negative; 0 is the worker's")
 	if p.BaseURL != "" {
 		k.webURL(path+".base_url", p.BaseURL)

@@ -156,6 +156,7 @@ type Provider struct {
 	Concurrency   int            `yaml:"concurrency"`
 	Rate          Rate           `yaml:"rate"`           // of submissions, by all workers together
 	MaxInFlight   int            `yaml:"max_in_flight"`  // likewise; 0: no limit
+	MaxBacklog    int            `yaml:"max_backlog"`    // jobs that wait for it; 0: no limit
 	SubmitTimeout time.Duration  `yaml:"submit_timeout"` // 0: the worker's
 	Models        []Model        `yaml:"models"`
 	Options       map[string]any `yaml:"options"`

@@ -87,4 +87,6 @@ func TestRate(t *testing.T) {
 	require.ErrorContains(t, err, "providers[0].rate: must be requests per interval")
 	_, err = load(t, "providers: [{name: a, max_in_flight: -1}]", nil)
 	require.ErrorContains(t, err, "providers[0].max_in_flight: must not be negative")
+	_, err = load(t, "providers: [{name: a, max_backlog: -1}]", nil)
+	require.ErrorContains(t, err, "providers[0].max_backlog: must not be negative")
 }

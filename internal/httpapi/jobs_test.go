@@ -375,6 +375,7 @@ func TestEngineErrors(t *testing.T) {
 	}{
 		{fmt.Errorf("load: %w: %w", orchestrator.ErrUnavailable, secret), 503, codeUnavailable, true},
 		{orchestrator.ErrNewerSchema, 503, codeUnavailable, true},
+		{&orchestrator.BacklogError{Provider: "sketch", Waiting: 3, Most: 2}, 429, codeBacklog, true},
 		{secret, 500, codeInternal, false},
 		{&orchestrator.ConflictError{Code: "some_new_code", Message: "m"}, 409, "some_new_code", false},
 	}

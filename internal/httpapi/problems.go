@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -55,6 +56,7 @@ const (
 	codeInvalid          = "invalid_request"
 	codeNoRange          = "range_not_satisfiable"
 	codeTooMany          = "too_many_requests"
+	codeBacklog          = "backlog_full"
 	codeInternal         = "internal_error"
 	codeUnavailable      = "unavailable"
 )
@@ -91,6 +93,7 @@ var problemKinds = []problemKind{
 	{codeNoRange, 416, "No such range", "The header Content-Range says how long the file is."},
 	{codeInvalid, 422, "Invalid request", "The member errors lists what is wrong, and where."},
 	{codeTooMany, 429, "Too many requests", "Wait as long as Retry-After says."},
+	{codeBacklog, 429, "Backlog is full", "As many jobs wait for the provider as may. Wait as long as Retry-After says, or name another provider."},
 	{codeInternal, 500, "Internal error", "Tell the operators the request_id."},
 	{codeUnavailable, 503, "Unavailable for now", "Try again after as long as Retry-After says, with the same idempotency key."},
 }
@@ -134,6 +137,17 @@ func unavailable(detail string, seconds int, cause error) *Problem {
 	return p
 }
 
+// backlogSeconds is how soon there may be room again where none was: jobs leave
+// the backlog one by one, as they are submitted.
+const backlogSeconds = 10
+
+// backlogFull asks the caller to come back once fewer jobs wait.
+func backlogFull(full *orchestrator.BacklogError) *Problem {
+	p := newProblem(codeBacklog, fmt.Sprintf("%d jobs wait for %s, and no more than %d may.", full.Waiting, full.Provider, full.Most))
+	p.header.Set("Retry-After", strconv.Itoa(backlogSeconds))
+	return p
+}
+
 func (f Fault) place() string {
 	switch {
 	case f.Parameter != "":
@@ -170,6 +184,7 @@ func problemAt(err error, at string) *Problem {
 		made     *Problem
 		wrong    *orchestrator.InvalidError
 		conflict *orchestrator.ConflictError
+		backlog  *orchestrator.BacklogError
 	)
 	switch {
 	case errors.As(err, &made):
@@ -178,6 +193,8 @@ func problemAt(err error, at string) *Problem {
 		return invalid(faultsOf(wrong, at)...)
 	case errors.As(err, &conflict):
 		return newProblem(conflict.Code, conflict.Message)
+	case errors.As(err, &backlog):
+		return backlogFull(backlog)
 	case errors.Is(err, orchestrator.ErrNotFound):
 		return newProblem(codeNotFound, "There is no such job.")
 	case errors.Is(err, orchestrator.ErrNoProvider):

@@ -35,7 +35,8 @@ const asleep = 5 * time.Minute
 // lane, pr, idem, tomb, rec, held, score in open, score in purge, "1" if in the
 // tenant's list, the statuses whose lists name it, "1" if in its user's list,
 // what its idempotency key holds, at which providers places that it holds do not
-// count, "1" if it stands in its provider's line or has a turn there.
+// count, "1" if it stands in its provider's line or has a turn there, "1" if it
+// counts as waiting for its provider.
 var auditScript = newScript(`
 -- uncounted are the providers that have not got a place of the job's in their
 -- index, or not with its time. A place whose time is over counts for nobody.
@@ -68,6 +69,7 @@ for _, id in ipairs(ARGV) do
 		row[18] = row[9] ~= '' and redis.call('GET', row[9]) or ''
 		row[19] = uncounted(id, row[12])
 		row[20] = (named(KEY_LINE .. row[8]) == '1' or named(KEY_TURNS .. row[8]) == '1') and '1' or ''
+		row[21] = redis.call('SISMEMBER', KEY_WAITING .. row[8], id) == 1 and '1' or ''
 		table.insert(row, 1, id)
 		rows[#rows + 1] = row
 	end
@@ -79,16 +81,16 @@ return {'ok', now, rows}
 type standing struct {
 	id, version, schema, state, status, tenant, user, lane, provider, idem, tomb, record, places string
 
-	open, purge, listed, statuses, userListed, holder, uncounted, inLine string
+	open, purge, listed, statuses, userListed, holder, uncounted, inLine, waiting string
 }
 
 func newStanding(row []string) (standing, bool) {
-	if len(row) != 21 {
+	if len(row) != 22 {
 		return standing{}, false
 	}
 	return standing{
 		row[0], row[1], row[2], row[3], row[4], row[5], row[6], row[7], row[8], row[9], row[10], row[11], row[12],
-		row[13], row[14], row[15], row[16], row[17], row[18], row[19], row[20],
+		row[13], row[14], row[15], row[16], row[17], row[18], row[19], row[20], row[21],
 	}, true
 }
 
@@ -190,7 +192,8 @@ func (s *Store) driftsOf(st standing) []orchestrator.Drift {
 	add(st.user != "" && st.userListed == "", orchestrator.DriftListMissing, list+":user:"+st.user, "it is not there")
 
 	add(st.tomb == "" && st.uncounted != "", orchestrator.DriftPlaceMissing, keyPlaces+firstWord(st.uncounted), "it does not count there")
-	// By stale fields the wrong line was looked at; they are mended first.
+	// By stale fields another provider was looked at; they are mended first.
+	add(!stale && wants.waiting && st.waiting == "", orchestrator.DriftWaitingMissing, keyWaiting+st.provider, "it is not there")
 	add(!stale && wants.inLine && st.inLine == "", orchestrator.DriftLineMissing, keyLine+st.provider, "it is not there, and has no turn")
 
 	holder := firstWord(st.holder)
@@ -204,17 +207,18 @@ func (s *Store) driftsOf(st standing) []orchestrator.Drift {
 // wanted is what should stand beside a record.
 type wanted struct {
 	version, state, status, lane, provider, tenant, places string
-	open, purge, inLine                                    bool
+	open, purge, inLine, waiting                           bool
 }
 
 func expected(job *tasks.Job, st standing) wanted {
 	return wanted{
 		version: strconv.FormatInt(job.Version, 10), state: string(job.State), status: string(job.State.Status()),
 		lane: lane(job.Kind, job.Step, job.Gen), provider: job.ProviderID, tenant: tenantKey(job.Tenant),
-		places: held(job.Places),
-		open:   st.tomb == "" && job.Owes(),
-		purge:  st.tomb != "" || !job.PurgeAt.IsZero(),
-		inLine: st.tomb == "" && job.State == tasks.Queued && job.Kind == tasks.KindSubmit && job.InLine,
+		places:  held(job.Places),
+		open:    st.tomb == "" && job.Owes(),
+		purge:   st.tomb != "" || !job.PurgeAt.IsZero(),
+		waiting: st.tomb == "" && job.State == tasks.Queued,
+		inLine:  st.tomb == "" && job.State == tasks.Queued && job.Kind == tasks.KindSubmit && job.InLine,
 	}
 }
 

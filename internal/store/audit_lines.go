@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/easel-jobs/easel/pkg/orchestrator"
@@ -57,37 +58,83 @@ end
 return {'ok', now, strays}
 `)
 
+// straysWaitingScript looks whether jobs that count as waiting for a provider do.
+//
+//	KEYS  1 waiting
+//	ARGV  1 provider  2 "mend" or empty  3… ids
+//
+// It answers ok and those that do not.
+var straysWaitingScript = newScript(`
+local strays = {}
+for i = 3, #ARGV do
+	local id = ARGV[i]
+	local waiting = waits(redis.call('HMGET', KEY_JOB .. id, 'st', 'pr', 'tomb'), ARGV[1])
+	if not waiting and redis.call('SISMEMBER', KEYS[1], id) == 1 then
+		strays[#strays + 1] = id
+		if ARGV[2] == 'mend' then redis.call('SREM', KEYS[1], id) end
+	end
+end
+return {'ok', now, strays}
+`)
+
 // auditPlacesAndLines looks through what is before the providers. Every change
 // of a record brings both along, so that what does not follow from the records
 // is drift and nothing on its way.
 func (s *Store) auditPlacesAndLines(ctx context.Context, found func(orchestrator.Drift)) (int, error) {
 	looked := 0
-	look := func(prefix string, script script, tell func(member, index string) orchestrator.Drift) error {
-		return s.scan(ctx, prefix+"*", func(indexes []string) error {
+	for _, sort := range []struct {
+		prefix  string
+		script  script
+		members func(ctx context.Context, index string, look func(members []string) error) error
+		tell    func(member, index string) orchestrator.Drift
+	}{
+		{keyPlaces, strayPlacesScript, s.members, strayPlace},
+		{keyWaiting, straysWaitingScript, s.elements, strayWaiting},
+		{keyLine, straysInLineScript, s.members, strayInLine},
+		{keyTurns, straysInLineScript, s.members, strayInLine},
+	} {
+		look := func(index string) error {
+			provider := strings.TrimPrefix(index, sort.prefix)
+			return sort.members(ctx, index, func(members []string) error {
+				looked += len(members)
+				reply, err := s.run(ctx, "audit line", sort.script, []string{index}, append([]any{provider, ""}, anys(members)...)...)
+				for _, member := range reply.texts(0) {
+					found(sort.tell(member, index))
+				}
+				return err
+			})
+		}
+		err := s.scan(ctx, sort.prefix+"*", func(indexes []string) error {
 			for _, index := range indexes {
-				provider := strings.TrimPrefix(index, prefix)
-				err := s.members(ctx, index, func(members []string) error {
-					looked += len(members)
-					reply, err := s.run(ctx, "audit line", script, []string{index}, append([]any{provider, ""}, anys(members)...)...)
-					for _, member := range reply.texts(0) {
-						found(tell(member, index))
-					}
-					return err
-				})
-				if err != nil {
+				if err := look(index); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
+		if err != nil {
+			return looked, err
+		}
 	}
-	if err := look(keyPlaces, strayPlacesScript, strayPlace); err != nil {
-		return looked, err
+	return looked, nil
+}
+
+// elements calls look with the elements of a set, each at least once.
+func (s *Store) elements(ctx context.Context, set string, look func(elements []string) error) error {
+	for cursor := uint64(0); ; {
+		elements, next, err := s.redis.SScan(ctx, set, cursor, "", auditPortion).Result()
+		if err != nil {
+			return s.failed("scan set", err)
+		}
+		for chunk := range slices.Chunk(elements, auditPortion) {
+			if err := look(chunk); err != nil {
+				return err
+			}
+		}
+		if cursor = next; cursor == 0 {
+			return nil
+		}
 	}
-	if err := look(keyLine, straysInLineScript, strayInLine); err != nil {
-		return looked, err
-	}
-	return looked, look(keyTurns, straysInLineScript, strayInLine)
 }
 
 func strayPlace(member, index string) orchestrator.Drift {
@@ -95,6 +142,10 @@ func strayPlace(member, index string) orchestrator.Drift {
 	return orchestrator.Drift{
 		Kind: orchestrator.DriftPlaceStray, JobID: id, Place: index + " " + member, Found: "it is for submission " + number,
 	}
+}
+
+func strayWaiting(id, index string) orchestrator.Drift {
+	return orchestrator.Drift{Kind: orchestrator.DriftWaitingStray, JobID: id, Place: index}
 }
 
 func strayInLine(id, index string) orchestrator.Drift {
@@ -110,6 +161,14 @@ func (s *Store) mendPlace(ctx context.Context, d orchestrator.Drift) (bool, erro
 	return s.mendBefore(ctx, strayPlacesScript, index, provider, member)
 }
 
+func (s *Store) mendWaiting(ctx context.Context, d orchestrator.Drift) (bool, error) {
+	provider, known := strings.CutPrefix(d.Place, keyWaiting)
+	if !known {
+		return false, nil
+	}
+	return s.mendBefore(ctx, straysWaitingScript, d.Place, provider, d.JobID)
+}
+
 func (s *Store) mendLine(ctx context.Context, d orchestrator.Drift) (bool, error) {
 	provider, known := strings.CutPrefix(d.Place, keyLine)
 	if !known {
@@ -121,7 +180,9 @@ func (s *Store) mendLine(ctx context.Context, d orchestrator.Drift) (bool, error
 	return s.mendBefore(ctx, straysInLineScript, d.Place, provider, d.JobID)
 }
 
+// mendBefore has a script remove a member that does not belong. One that another
+// mending has brought to belong there counts as mended too.
 func (s *Store) mendBefore(ctx context.Context, script script, index, provider, member string) (bool, error) {
-	reply, err := s.run(ctx, "mend line", script, []string{index}, provider, "mend", member)
-	return len(reply.texts(0)) > 0, err
+	_, err := s.run(ctx, "mend line", script, []string{index}, provider, "mend", member)
+	return err == nil, err
 }

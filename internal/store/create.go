@@ -19,8 +19,12 @@ import (
 //	ARGV  1 operation  2 id  3 version  4 schema  5 record  6 request
 //	      7 request hash  8 lane  9 state  10 status  11 tenant  12 user
 //	      13 feature  14 provider  15 touch or empty  16 purge time or empty
+//	      17 how many jobs may wait for the provider, or 0
 //
-// It answers ok; exists, id, request hash; or conflict when the id is taken.
+// It answers ok; exists, id, request hash; conflict when the id is taken; or
+// full, how many jobs wait for the provider. Who is refused has some of those
+// looked at: a release that does not know of them moves jobs on and leaves them
+// there.
 //
 // An idempotency key is free when the job that held it is gone or going. The
 // first write is one that a full Redis refuses, and with it the whole job.
@@ -39,10 +43,22 @@ if KEYS[8] ~= '' then
 		if known[1] and not known[2] then return {'exists', now, holder, hash} end
 	end
 end
+local waiting = KEY_WAITING .. ARGV[14]
+local most = tonumber(ARGV[17])
+local many = most > 0 and ARGV[9] == 'queued' and redis.call('SCARD', waiting) or 0
+if most > 0 and many >= most then
+	for _, other in ipairs(redis.call('SRANDMEMBER', waiting, 20)) do
+		if not waits(redis.call('HMGET', KEY_JOB .. other, 'st', 'pr', 'tomb'), ARGV[14]) then
+			redis.call('SREM', waiting, other)
+		end
+	end
+	return {'full', now, many}
+end
 redis.call('HSET', KEYS[1],
 	'v', ARGV[3], 'sv', ARGV[4], 'rec', ARGV[5], 'req', ARGV[6], 'lane', ARGV[8],
 	'st', ARGV[9], 'ss', ARGV[10], 't', ARGV[11], 'u', ARGV[12],
 	'ft', ARGV[13], 'pr', ARGV[14], 'idem', KEYS[8], 'ops', remember('', ARGV[1]))
+if ARGV[9] == 'queued' then redis.call('SADD', waiting, id) end
 place(KEYS[2], id, ARGV[15])
 place(KEYS[3], id, ARGV[16])
 count(KEYS[4], ARGV[9], 1)
@@ -57,10 +73,10 @@ return {'ok', now}
 // Create implements [orchestrator.Store]. Jobs of one call that share an
 // idempotency key become one. On an error some of the jobs may have been
 // written: they are like any other, and are finished.
-func (s *Store) Create(ctx context.Context, jobs []*tasks.Job) ([]orchestrator.Created, error) {
+func (s *Store) Create(ctx context.Context, jobs []*tasks.Job, most map[string]int) ([]orchestrator.Created, error) {
 	calls := make([]createCall, len(jobs))
 	for i, job := range jobs {
-		call, err := newCreateCall(job)
+		call, err := newCreateCall(job, most[job.ProviderID])
 		if err != nil {
 			return nil, err
 		}
@@ -80,6 +96,8 @@ func (s *Store) Create(ctx context.Context, jobs []*tasks.Job) ([]orchestrator.C
 		switch reply.word {
 		case answerExists:
 			outcomes[i] = orchestrator.Created{ExistingID: reply.text(0), ExistingHash: reply.text(1)}
+		case answerFull:
+			outcomes[i] = orchestrator.Created{Waiting: int(reply.number(0))}
 		case answerConflict:
 			return nil, fmt.Errorf("create job %s: id is taken: %w", job.ID, orchestrator.ErrConflict)
 		default:
@@ -96,7 +114,7 @@ type createCall struct {
 	args []any
 }
 
-func newCreateCall(job *tasks.Job) (createCall, error) {
+func newCreateCall(job *tasks.Job, most int) (createCall, error) {
 	written := *job
 	written.Version = max(job.Version, 1)
 	record, err := encode(&written)
@@ -121,7 +139,7 @@ func newCreateCall(job *tasks.Job) (createCall, error) {
 			newOperation(), job.ID, written.Version, tasks.Schema, record, request,
 			job.RequestHash, lane(job.Kind, job.Step, job.Gen), string(job.State), string(status),
 			tenantKey(job.Tenant), userKey(job.Request.UserID),
-			string(job.Request.FeatureType), job.ProviderID, score(job.Touch), score(job.PurgeAt),
+			string(job.Request.FeatureType), job.ProviderID, score(job.Touch), score(job.PurgeAt), most,
 		},
 	}, nil
 }

@@ -45,6 +45,9 @@ const (
 	// the provider is working on, or may be, by the time at which it surely is
 	// not any more.
 	keyPlaces = "easel:places:"
+	// keyWaiting + provider is the set of the queued jobs whose provider it is:
+	// what counts against the limit of its backlog.
+	keyWaiting = "easel:waiting:"
 	// keyLine + provider scores the jobs that wait for their turn by when they
 	// came.
 	keyLine = "easel:line:"

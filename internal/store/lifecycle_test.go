@@ -27,7 +27,7 @@ func idempotencyRace(f fixture) {
 			for _, job := range pair {
 				job.IdempotencyKey, job.RequestHash = "the key", "h-"+job.ID
 			}
-			created, err := f.store.Create(f.Context(), pair)
+			created, err := f.store.Create(f.Context(), pair, nil)
 			if err != nil {
 				f.Error(err)
 				return
@@ -51,7 +51,7 @@ func idempotencyRace(f fixture) {
 
 	job := newJob(f.store.Now())
 	job.IdempotencyKey, job.Tenant = "the key", "another"
-	created, err := f.store.Create(f.Context(), []*tasks.Job{job})
+	created, err := f.store.Create(f.Context(), []*tasks.Job{job}, nil)
 	require.NoError(f, err)
 	require.Empty(f, created[0].ExistingID, "tenants do not share keys")
 	requireConsistent(f, f.Context(), f.redis)
@@ -66,7 +66,7 @@ func idempotencyFreed(f fixture) {
 
 	third := newJob(f.store.Now())
 	keyed(third)
-	created, err := f.store.Create(f.Context(), []*tasks.Job{third})
+	created, err := f.store.Create(f.Context(), []*tasks.Job{third}, nil)
 	require.NoError(f, err)
 	require.Equal(f, second.ID, created[0].ExistingID)
 
@@ -83,7 +83,7 @@ func overdueTakenOnce(f fixture) {
 		batch[i] = newJob(f.store.Now())
 		batch[i].Touch, batch[i].PurgeAt = past, past
 	}
-	_, err := f.store.Create(f.Context(), batch)
+	_, err := f.store.Create(f.Context(), batch, nil)
 	require.NoError(f, err)
 	f.create() // not overdue
 
@@ -264,7 +264,7 @@ func randomWalk(f fixture) {
 				job.Tenant = rapid.SampledFrom([]string{"default", "a:b", ""}).Draw(t, "tenant")
 				job.Request.UserID = rapid.SampledFrom([]string{"", "u", "v w"}).Draw(t, "user")
 				job.IdempotencyKey = rapid.SampledFrom([]string{"", "k", "l"}).Draw(t, "key")
-				created, err := f.store.Create(f.Context(), []*tasks.Job{job})
+				created, err := f.store.Create(f.Context(), []*tasks.Job{job}, nil)
 				expected(err)
 				if created[0].ExistingID == "" {
 					held = append(held, job)

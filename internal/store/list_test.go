@@ -42,7 +42,7 @@ func (f fixture) populate(n int, start time.Time) []*tasks.Job {
 		jobs[i] = job
 	}
 	for part := range slices.Chunk(jobs, 500) {
-		_, err := f.store.Create(f.Context(), part)
+		_, err := f.store.Create(f.Context(), part, nil)
 		require.NoError(f, err)
 	}
 	return jobs
@@ -143,7 +143,7 @@ func listWhileMoving(f fixture) {
 			default:
 			}
 			job := newJob(f.store.Now())
-			if _, err := f.store.Create(f.Context(), []*tasks.Job{job}); err != nil {
+			if _, err := f.store.Create(f.Context(), []*tasks.Job{job}, nil); err != nil {
 				f.Error(err)
 				return
 			}

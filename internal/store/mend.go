@@ -25,6 +25,11 @@ even_when_full(KEYS[2])
 redis.call('HSET', KEYS[1], 'v', ARGV[3], 'st', ARGV[4], 'ss', ARGV[5], 'lane', ARGV[6], 'pr', ARGV[7], 't', ARGV[8], 'held', ARGV[14])
 hold(id, job[6], '')
 if not job[5] then hold(id, '', ARGV[14]) end
+if ARGV[4] == 'queued' and not job[5] then
+	redis.call('SADD', KEY_WAITING .. ARGV[7], id)
+else
+	redis.call('SREM', KEY_WAITING .. ARGV[7], id)
+end
 if ARGV[15] ~= '' and not redis.call('ZSCORE', KEY_TURNS .. ARGV[7], id) then
 	redis.call('ZADD', KEY_LINE .. ARGV[7], 'NX', ARGV[15], id)
 end
@@ -64,6 +69,8 @@ func (s *Store) Mend(ctx context.Context, d orchestrator.Drift) (bool, error) {
 		return s.mendCounts(ctx)
 	case orchestrator.DriftPlaceStray:
 		return s.mendPlace(ctx, d)
+	case orchestrator.DriftWaitingStray:
+		return s.mendWaiting(ctx, d)
 	case orchestrator.DriftLineStray:
 		return s.mendLine(ctx, d)
 	case orchestrator.DriftQueueItemLost, orchestrator.DriftQueueItemStray:

@@ -29,7 +29,7 @@ func roundTrip(f fixture) {
 
 	_, err = f.store.Load(f.Context(), "job_missing")
 	require.ErrorIs(f, err, orchestrator.ErrNotFound)
-	_, err = f.store.Create(f.Context(), []*tasks.Job{job})
+	_, err = f.store.Create(f.Context(), []*tasks.Job{job}, nil)
 	require.ErrorIs(f, err, orchestrator.ErrConflict, "an id is given once")
 }
 
@@ -200,7 +200,7 @@ func scriptsForgotten(f fixture) {
 	forget := func() { require.NoError(f, f.redis.ScriptFlush(f.Context()).Err()) }
 	jobs := []*tasks.Job{newJob(f.store.Now()), newJob(f.store.Now())}
 	forget()
-	_, err := f.store.Create(f.Context(), jobs)
+	_, err := f.store.Create(f.Context(), jobs, nil)
 	require.NoError(f, err)
 	job := jobs[0]
 	for name, call := range map[string]func() error{

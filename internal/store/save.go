@@ -75,7 +75,11 @@ if ARGV[14] ~= '' then
 	end
 	redis.call('ZREM', KEY_TURNS .. ARGV[14], id)
 end
-if job[5] == 'queued' and (ARGV[8] ~= 'queued' or ARGV[10] ~= job[8]) then leave(job[8], id) end
+if job[5] == 'queued' and (ARGV[8] ~= 'queued' or ARGV[10] ~= job[8]) then
+	leave(job[8], id)
+	redis.call('SREM', KEY_WAITING .. job[8], id)
+end
+if ARGV[8] == 'queued' and (job[5] ~= 'queued' or ARGV[10] ~= job[8]) then redis.call('SADD', KEY_WAITING .. ARGV[10], id) end
 redis.call('HSET', KEYS[1],
 	'v', ARGV[4], 'sv', ARGV[5], 'rec', ARGV[6], 'lane', ARGV[7],
 	'st', ARGV[8], 'ss', ARGV[9], 'pr', ARGV[10], 'ops', remember(job[2], ARGV[1]))

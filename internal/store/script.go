@@ -89,6 +89,7 @@ local function even_when_full(index) redis.call('ZREM', index, '') end
 // The words that scripts answer.
 const (
 	answerOK       = "ok"       // done, now or by an earlier try of the same call
+	answerFull     = "full"     // as many jobs wait for the provider as may
 	answerExists   = "exists"   // the idempotency key is held by another job
 	answerConflict = "conflict" // the record has another version
 	answerHeld     = "held"     // paid submits are held
@@ -106,6 +107,7 @@ var names = strings.NewReplacer(
 	"KEY_UPLOAD", "'"+keyUpload+"'",
 	"KEY_GATE", "'"+keyGate+"'",
 	"KEY_PLACES", "'"+keyPlaces+"'",
+	"KEY_WAITING", "'"+keyWaiting+"'",
 	"KEY_LINE", "'"+keyLine+"'",
 	"KEY_TURNS", "'"+keyTurns+"'",
 	"KEY_SLOTS", "'"+keySlots+"'",

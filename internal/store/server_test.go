@@ -113,7 +113,7 @@ func TestLostReply(t *testing.T) {
 	job, twin := newJob(f.store.Now()), newJob(f.store.Now())
 	job.IdempotencyKey, twin.IdempotencyKey = "key", "key"
 	losing("create", func() error {
-		created, err := f.store.Create(t.Context(), []*tasks.Job{job, twin})
+		created, err := f.store.Create(t.Context(), []*tasks.Job{job, twin}, nil)
 		require.Equal(t, []orchestrator.Created{{}, {ExistingID: job.ID, ExistingHash: "hash"}}, created)
 		return err
 	})
@@ -175,7 +175,7 @@ func TestFullRedis(t *testing.T) {
 
 	refused := newJob(f.store.Now())
 	refused.IdempotencyKey = "key"
-	_, err := f.store.Create(t.Context(), []*tasks.Job{refused})
+	_, err := f.store.Create(t.Context(), []*tasks.Job{refused}, nil)
 	require.ErrorIs(t, err, orchestrator.ErrUnavailable)
 	require.ErrorContains(t, err, "OOM")
 	requireConsistent(t, t.Context(), f.redis)
@@ -215,7 +215,7 @@ func TestPowerCut(t *testing.T) {
 			writers.Go(func() {
 				for { // until the power is cut
 					job := newJob(f.store.Now())
-					if _, err := f.store.Create(t.Context(), []*tasks.Job{job}); err != nil {
+					if _, err := f.store.Create(t.Context(), []*tasks.Job{job}, nil); err != nil {
 						return
 					}
 					promise(job)

@@ -89,6 +89,7 @@ var suite = []struct {
 	{"the line moves in the order of coming", lineInOrder},
 	{"a closed gate lets no paid call through", gatesClose},
 	{"places that nobody holds are given back", placesGivenBack},
+	{"a full backlog takes no more", backlogFull},
 	{"indexes and counters equal reality", randomWalk},
 }
 
@@ -132,7 +133,7 @@ func (f fixture) create(with ...func(*tasks.Job)) *tasks.Job {
 	for _, change := range with {
 		change(job)
 	}
-	created, err := f.store.Create(f.Context(), []*tasks.Job{job})
+	created, err := f.store.Create(f.Context(), []*tasks.Job{job}, nil)
 	require.NoError(f, err)
 	require.Equal(f, []orchestrator.Created{{}}, created)
 	return job

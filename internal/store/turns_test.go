@@ -243,3 +243,46 @@ func placesGivenBack(f fixture) {
 	require.NoError(f, f.store.GiveBack(f.Context(), "sketch", places[0], job.Version))
 	require.Zero(f, inFlight())
 }
+
+func backlogFull(f fixture) {
+	most := map[string]int{"sketch": 2}
+	create := func(job *tasks.Job) int {
+		f.Helper()
+		created, err := f.store.Create(f.Context(), []*tasks.Job{job}, most)
+		require.NoError(f, err)
+		return created[0].Waiting
+	}
+	keyed := func() *tasks.Job {
+		job := newJob(f.store.Now())
+		job.IdempotencyKey = "key"
+		return job
+	}
+	first, second := keyed(), newJob(f.store.Now())
+	require.Zero(f, create(first))
+	require.Zero(f, create(second))
+	refused := newJob(f.store.Now())
+	require.Equal(f, 2, create(refused))
+	_, err := f.store.Load(f.Context(), refused.ID)
+	require.ErrorIs(f, err, orchestrator.ErrNotFound)
+	require.Zero(f, create(keyed()), "its job was accepted before")
+	elsewhere := newJob(f.store.Now())
+	elsewhere.ProviderID = "other"
+	require.Zero(f, create(elsewhere), "the limit is that of a provider")
+
+	f.save(first, func(job *tasks.Job) { job.State = tasks.Submitting })
+	third := newJob(f.store.Now())
+	require.Zero(f, create(third), "what was submitted waits no more")
+	f.save(first, func(job *tasks.Job) { job.State = tasks.Queued })
+	require.Equal(f, 3, create(newJob(f.store.Now())), "what comes back is let in, and counts")
+	f.save(first, func(job *tasks.Job) { job.ProviderID = "other" })
+	f.save(second, func(job *tasks.Job) { job.State = tasks.Canceled })
+	require.Zero(f, create(newJob(f.store.Now())))
+
+	// What an older release has left there is found by who is refused.
+	for _, id := range []string{first.ID, second.ID, "job_gone"} {
+		require.NoError(f, f.redis.SAdd(f.Context(), "easel:waiting:sketch", id).Err())
+	}
+	f.save(third, func(job *tasks.Job) { job.State = tasks.Canceled })
+	require.Equal(f, 4, create(newJob(f.store.Now())))
+	require.Zero(f, create(newJob(f.store.Now())))
+}

@@ -43,7 +43,7 @@ func watchersWoken(f fixture) {
 	stranger, stopStranger := f.store.Watch(other.ID)
 	defer stopStranger()
 
-	_, err := f.store.Create(f.Context(), []*tasks.Job{job})
+	_, err := f.store.Create(f.Context(), []*tasks.Job{job}, nil)
 	require.NoError(f, err)
 	receive(f.T, first, "creation")
 	receive(f.T, second, "creation")
@@ -68,7 +68,7 @@ func watchersWoken(f fixture) {
 	// Values are dropped while one waits.
 	lazy, stop := f.store.Watch(other.ID)
 	defer stop()
-	_, err = f.store.Create(f.Context(), []*tasks.Job{other})
+	_, err = f.store.Create(f.Context(), []*tasks.Job{other}, nil)
 	require.NoError(f, err)
 	for range 20 {
 		f.save(other, func(*tasks.Job) {})

@@ -30,7 +30,7 @@ type Accepted struct {
 
 // Accept makes a request a durable job. Once it returns without an error the
 // job comes to rest, whatever process is killed. It answers *InvalidError, a
-// *ConflictError with CodeKeyReused, or ErrUnavailable; nothing is left behind
+// *ConflictError with CodeKeyReused, a *BacklogError, or ErrUnavailable; nothing is left behind
 // by a request that was not accepted.
 func (e *Engine) Accept(ctx context.Context, tenant string, entry Entry) (*tasks.Job, bool, error) {
 	accepted := e.AcceptBatch(ctx, tenant, []Entry{entry})[0]
@@ -55,7 +55,8 @@ func (e *Engine) AcceptBatch(ctx context.Context, tenant string, entries []Entry
 	if len(jobs) == 0 {
 		return answers
 	}
-	created, err := e.Store.Create(ctx, jobs)
+	most := e.backlogs()
+	created, err := e.Store.Create(ctx, jobs, most)
 	if err != nil {
 		// The write may have been done although its answer was lost. Input
 		// files are left to the purge of the job, or to an operator, rather
@@ -71,12 +72,28 @@ func (e *Engine) AcceptBatch(ctx context.Context, tenant string, entries []Entry
 			answers[places[k]] = e.replay(ctx, job, created[k])
 			continue
 		}
+		if waiting := created[k].Waiting; waiting > 0 {
+			e.dropInputs(ctx, job.ID)
+			answers[places[k]].Err = &BacklogError{job.ProviderID, waiting, most[job.ProviderID]}
+			continue
+		}
 		answers[places[k]].Job = job
 		e.Observer.JobAccepted(job)
 		fresh = append(fresh, job)
 	}
 	e.enqueueAll(ctx, fresh)
 	return answers
+}
+
+// backlogs are how many jobs may wait for the providers that have a limit.
+func (e *Engine) backlogs() map[string]int {
+	most := map[string]int{}
+	for _, entry := range e.Registry.All() {
+		if entry.MaxBacklog > 0 {
+			most[entry.Name] = entry.MaxBacklog
+		}
+	}
+	return most
 }
 
 // enqueuers is how many tasks of a batch are on their way to the queue at once.

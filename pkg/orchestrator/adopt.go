@@ -31,7 +31,7 @@ func (e *Engine) Adopt(ctx context.Context, tenant string, a Adoption) (*tasks.J
 	if err != nil {
 		return nil, false, err
 	}
-	created, err := e.Store.Create(ctx, []*tasks.Job{job})
+	created, err := e.Store.Create(ctx, []*tasks.Job{job}, nil)
 	if err != nil {
 		return nil, false, fmt.Errorf("write the job: %w", err)
 	}

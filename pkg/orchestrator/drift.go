@@ -41,6 +41,8 @@ const (
 
 	DriftPlaceMissing      DriftKind = "place_missing"
 	DriftPlaceStray        DriftKind = "place_stray"
+	DriftWaitingMissing    DriftKind = "waiting_missing"
+	DriftWaitingStray      DriftKind = "waiting_stray"
 	DriftLineMissing       DriftKind = "line_missing"
 	DriftLineStray         DriftKind = "line_stray"
 	DriftCircuitUnreadable DriftKind = "circuit_unreadable"
@@ -144,6 +146,16 @@ var Explanations = map[DriftKind]Explanation{
 		"A place in flight at a provider counts for a submission that no job has under way.",
 		"Fewer jobs than max_in_flight allows are submitted, until the place's time is over.",
 		"The place is given back.",
+	},
+	DriftWaitingMissing: {
+		"The job waits for its provider and does not count against its backlog.",
+		"More jobs are accepted than max_backlog allows. Jobs of a release that did not count them look like this.",
+		"It counts.",
+	},
+	DriftWaitingStray: {
+		"A job counts against a provider's backlog and does not wait for it.",
+		"New jobs are refused although there is room.",
+		"It counts no more.",
 	},
 	DriftLineMissing: {
 		"The job waits for its turn and does not stand in the line before its provider.",

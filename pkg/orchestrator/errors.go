@@ -42,6 +42,19 @@ func (e *InvalidError) orNil() error {
 	return e
 }
 
+// BacklogError refuses a request since enough jobs wait for the provider that
+// would serve it. Nothing is wrong with the request: it may come again.
+type BacklogError struct {
+	Provider string
+	Waiting  int // how many wait
+	Most     int // how many may: the provider's max_backlog
+}
+
+// Error names the limit.
+func (e *BacklogError) Error() string {
+	return fmt.Sprintf("%d jobs wait for %s, and its max_backlog is %d", e.Waiting, e.Provider, e.Most)
+}
+
 // The codes of a [ConflictError].
 const (
 	CodeKeyReused     = "idempotency_key_reused" // the key belongs to another request

@@ -39,8 +39,10 @@ type Store interface {
 
 	// Create writes new records, each with its place in the indexes, in one
 	// round trip. Where a job's idempotency key is taken the record is not
-	// written, and the outcome names the job that holds the key.
-	Create(ctx context.Context, jobs []*tasks.Job) ([]Created, error)
+	// written, and the outcome names the job that holds the key; nor is it where
+	// as many queued jobs have job.ProviderID as most says for it, and the outcome
+	// tells how many. A provider that most does not name has no limit.
+	Create(ctx context.Context, jobs []*tasks.Job, most map[string]int) ([]Created, error)
 
 	// Keyed names the job that holds a tenant's idempotency key; its
 	// ExistingID is empty when none does.
@@ -188,6 +190,9 @@ type Created struct {
 	ExistingID string
 	// ExistingHash is the request hash of that job.
 	ExistingHash string
+	// Waiting is 0 when the record was written, else how many jobs wait for the
+	// provider, which are as many as may.
+	Waiting int
 }
 
 // CircuitKey names a circuit: that of a model at a provider, or, where the model

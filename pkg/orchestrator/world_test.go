@@ -412,12 +412,16 @@ func (s *memoryStore) write(job *tasks.Job) {
 	}
 }
 
-func (s *memoryStore) Create(_ context.Context, jobs []*tasks.Job) (created []Created, err error) {
+func (s *memoryStore) Create(_ context.Context, jobs []*tasks.Job, most map[string]int) (created []Created, err error) {
 	s.world.call(func() {
 		for _, job := range jobs {
 			if id, taken := s.keys[job.Tenant+"/"+job.IdempotencyKey]; taken && job.IdempotencyKey != "" {
 				existing, _ := s.read(id)
 				created = append(created, Created{ExistingID: id, ExistingHash: existing.RequestHash})
+				continue
+			}
+			if limit := most[job.ProviderID]; limit > 0 && s.waiting(job.ProviderID) >= limit {
+				created = append(created, Created{Waiting: s.waiting(job.ProviderID)})
 				continue
 			}
 			if job.IdempotencyKey != "" {
@@ -428,6 +432,16 @@ func (s *memoryStore) Create(_ context.Context, jobs []*tasks.Job) (created []Cr
 		}
 	})
 	return created, err
+}
+
+func (s *memoryStore) waiting(provider string) int {
+	n := 0
+	for id := range s.records {
+		if job, err := s.read(id); err == nil && job.State == tasks.Queued && job.ProviderID == provider {
+			n++
+		}
+	}
+	return n
 }
 
 func (s *memoryStore) Keyed(_ context.Context, tenant, key string) (Created, error) {
