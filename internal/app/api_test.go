@@ -115,20 +115,20 @@ func (s *server) submit(input string) tasks.View {
 	return a.job(s.t)
 }
 
-// traces lists what Easel keeps: its Redis keys, but for what moves by itself,
-// and the artifact files.
+// traces lists what Easel keeps: its Redis keys and the artifact files, but for
+// what moves by itself, and is no job's.
 func (s *server) traces() []string {
 	s.t.Helper()
 	keys, err := s.redis.Keys(context.Background(), "*").Result()
 	require.NoError(s.t, err)
 	var all []string
 	for _, key := range keys {
-		if !strings.HasPrefix(key, "asynq:servers") && !strings.HasPrefix(key, "asynq:workers") {
+		if !strings.HasPrefix(key, "asynq:servers") && !strings.HasPrefix(key, "asynq:workers") && key != "easel:marked" {
 			all = append(all, key)
 		}
 	}
 	require.NoError(s.t, filepath.WalkDir(filepath.Join(s.dir, "artifacts"), func(path string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() {
+		if err == nil && !d.IsDir() && !strings.HasPrefix(d.Name(), "easel-tide-") {
 			all = append(all, path)
 		}
 		return err

@@ -52,6 +52,8 @@ type platform struct {
 	links     *links
 	secrets   [][]byte
 	closers   []func() error
+	// fleeting says that Redis ends with this process, and its data with it.
+	fleeting bool
 	// unsigned says that links to artifacts cannot be signed here, since the
 	// secret is not known.
 	unsigned bool

@@ -111,6 +111,7 @@ func OpenService(ctx context.Context, o ServiceOptions) (_ *Service, err error) 
 	if err != nil {
 		return nil, err
 	}
+	s.platform.fleeting = s.redis != nil && !s.redis.Durable()
 	s.Engine = s.platform.engine
 	for _, entry := range o.Providers {
 		if err := s.Register(ctx, entry); err != nil {

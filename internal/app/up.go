@@ -61,6 +61,7 @@ func Up(ctx context.Context, cfg *config.Config, opts UpOptions) (_ *Running, er
 	if r.platform, err = open(ctx, cfg, opts.Log, redisURL); err != nil {
 		return nil, err
 	}
+	r.platform.fleeting = r.redisServer != nil && !r.redisServer.Durable()
 	api, err := listen(ctx, cfg.API.Listen, opts.AnyPort)
 	if err != nil {
 		return nil, fmt.Errorf("api: %w", err)

@@ -63,6 +63,7 @@ func (p *platform) work(ctx context.Context, redisURL string) error {
 		return err
 	}
 	defer func() { _ = client.Close() }() // nothing is under way any more
+	mark := p.openTideMark(ctx)           // before anything is bought, and before the tide rises
 	servers := queue.NewServers(queue.ServersConfig{
 		Client: client, Handler: p.engine, Logger: p.log.Named("asynq"), Now: p.store.Now,
 		Concurrency: queue.Concurrency{
@@ -74,7 +75,7 @@ func (p *platform) work(ctx context.Context, redisURL string) error {
 	})
 	tendCtx, stopTending := context.WithCancel(context.WithoutCancel(ctx))
 	var tending sync.WaitGroup
-	for _, tend := range []func(context.Context) error{p.engine.Run, p.artifacts.Run, p.trimArchive} {
+	for _, tend := range []func(context.Context) error{p.engine.Run, p.artifacts.Run, p.trimArchive, mark.keep} {
 		tending.Go(func() {
 			if err := tend(tendCtx); err != nil {
 				p.log.Error("tend", zap.Error(err))

@@ -114,6 +114,67 @@ func TestRestoreDrill(t *testing.T) {
 	})
 }
 
+// TestRestoreBeforeTheStartIsNoticed stops all workers, restores the backup and
+// starts workers afresh: nobody has seen newer data (the API never looks), and
+// nobody has asked the doctor. They compare with what their predecessors noted
+// beside the artifacts.
+func TestRestoreBeforeTheStartIsNoticed(t *testing.T) {
+	t.Parallel()
+	const jobs = 60
+	f := newFleet(t, settings{SubmitTimeout: 3 * time.Second})
+	rdb := redis.NewClient(&redis.Options{Addr: f.redis.Addr()})
+	t.Cleanup(func() { _ = rdb.Close() })
+	held := func() bool { return rdb.Exists(t.Context(), "easel:hold").Val() == 1 }
+	f.work(1) // gives the data its name, which a backup has as soon as it has jobs
+	f.awaitRest(f.enqueue(1, func(int) tasks.Draft { return noop("") }), patience)
+	f.workers[0].stop()
+	f.work(1)
+	f.awaitRest(f.enqueue(1, func(int) tasks.Draft { return noop("") }), patience)
+	f.workers[1].stop()
+	require.False(t, held(), "a restart without a loss is nothing to notice")
+
+	ids := f.enqueue(jobs, func(int) tasks.Draft { return noop(`{"sync":false,"duration_ms":500}`) })
+	// A backup is older than a test is long, so this one is made to look so.
+	tide := rdb.Get(t.Context(), "easel:tide").Val()
+	require.NoError(t, rdb.Set(t.Context(), "easel:tide", time.Now().Add(-time.Hour).UnixMilli(), 0).Err())
+	restore := f.backup()
+	require.NoError(t, rdb.Set(t.Context(), "easel:tide", tide, 0).Err())
+	f.work(2)
+	f.awaitRest(ids, patience)
+	bought := f.accepted()
+	for _, w := range f.workers[2:] {
+		w.stop()
+	}
+	restore()
+
+	f.work(2)
+	require.Eventually(t, held, patience, 20*time.Millisecond)
+	require.Eventually(t, func() bool {
+		waiting, err := rdb.ZCard(t.Context(), "asynq:{submit:default}:retry").Result()
+		return err == nil && waiting == jobs
+	}, patience, 20*time.Millisecond)
+	require.Equal(t, bought, f.accepted())
+	said := false
+	for _, w := range f.workers[4:] {
+		said = said || strings.Contains(w.tail(), "Redis went back in time")
+	}
+	require.True(t, said)
+
+	require.Contains(t, f.easel("doctor", "--after-restore", "--skip-files"), "60 had been submitted since the backup")
+	for id, job := range f.awaitRest(ids, patience) {
+		require.Equal(t, tasks.StatusCompleted, job.Status, "%s: %+v", id, job.Error)
+	}
+	require.Equal(t, bought, f.accepted())
+
+	// Once the doctor has been there nobody is told again: not at the next start,
+	// and not where all work had ended before it came.
+	f.workers[4].stop()
+	f.workers[5].stop()
+	f.work(1)
+	f.awaitRest(f.enqueue(5, func(int) tasks.Draft { return noop("") }), patience)
+	require.False(t, held())
+}
+
 // TestRestoreIsNoticed restores the backup under workers that run on and are
 // told nothing: they see that Redis went back in time, and buy nothing until
 // the doctor has been there.

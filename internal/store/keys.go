@@ -64,6 +64,11 @@ const (
 	// keyGaps lists the last times in which the tide did not rise, "from to":
 	// nobody was at work then, or the data of that time is lost.
 	keyGaps = "easel:gaps"
+	// keyIdentity names this Redis' data. A restored copy has it too; data that
+	// was begun anew has another.
+	keyIdentity = "easel:identity"
+	// keyMarked stands for as long as nobody need note the tide elsewhere.
+	keyMarked = "easel:marked"
 	// keyHold stands while paid submits are held, with the time since when.
 	keyHold = "easel:hold"
 	// keySecret is the key that signs links and tokens when none is configured.

@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -133,9 +135,65 @@ func (s *Store) SubmitsHeld(ctx context.Context) (time.Time, error) {
 
 // ReleaseSubmits implements [orchestrator.Ledger].
 func (s *Store) ReleaseSubmits(ctx context.Context) error {
-	// The gap is known now: who saw what was in it need not be told again.
-	if err := s.redis.Del(ctx, keyHold, keyGaps).Err(); err != nil {
+	// The gap is known now: who saw what was in it need not be told again, and
+	// nor need who starts with a mark of it.
+	_, err := s.redis.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.Set(ctx, keyTide, s.Now().UnixMilli(), 0)
+		pipe.Del(ctx, keyHold, keyGaps)
+		return nil
+	})
+	if err != nil {
 		return s.failed("release submits", err)
 	}
 	return nil
+}
+
+// Tide is how far this process knows the data to have come; zero before its
+// first look for overdue jobs.
+func (s *Store) Tide() time.Time {
+	if millis := s.tide.millis.Load(); millis > 0 {
+		return time.UnixMilli(millis).UTC()
+	}
+	return time.Time{}
+}
+
+// CompareTide does for a process that has just started what every new connection
+// does later: where the data is older than what was seen before, paid submits are
+// held, and [Config].OnRestored is told. A time that has yet to come was not
+// seen; it reports false then.
+func (s *Store) CompareTide(ctx context.Context, seen time.Time) (believed bool, err error) {
+	if seen.After(s.Now().Add(tideTolerance)) {
+		return false, nil
+	}
+	reply, err := s.run(ctx, "check tide", tideScript, []string{keyTide, keyHold, keyOpen, keyGaps}, seen.UnixMilli())
+	if err != nil {
+		return true, err
+	}
+	if reply.word == answerBack && s.onRestored != nil {
+		s.onRestored(seen, time.UnixMilli(reply.number(0)).UTC())
+	}
+	return true, nil
+}
+
+// Identity names the data of this Redis. The first process makes it up; all
+// others find it, and so does whoever restores a copy of the data.
+func (s *Store) Identity(ctx context.Context) (string, error) {
+	if err := s.redis.SetNX(ctx, keyIdentity, strings.ToLower(rand.Text()), 0).Err(); err != nil {
+		return "", s.failed("name the data", err)
+	}
+	identity, err := s.redis.Get(ctx, keyIdentity).Result()
+	if err != nil {
+		return "", s.failed("read the name of the data", err)
+	}
+	return identity, nil
+}
+
+// TakeMark reports whether the caller is the one process that notes the tide
+// elsewhere this time; for as long as that lasts no other is.
+func (s *Store) TakeMark(ctx context.Context, lasts time.Duration) (bool, error) {
+	mine, err := s.redis.SetNX(ctx, keyMarked, "1", lasts).Result()
+	if err != nil {
+		return false, s.failed("take turns to mark the tide", err)
+	}
+	return mine, nil
 }

@@ -104,3 +104,93 @@ func TestTideOfIdleTimes(t *testing.T) {
 	require.NoError(t, err)
 	require.Zero(t, since)
 }
+
+// TestTideIsComparedAtTheStart: what somebody noted elsewhere counts for a process
+// that has seen nothing itself.
+func TestTideIsComparedAtTheStart(t *testing.T) {
+	t.Parallel()
+	hourAgo := time.Now().Add(-time.Hour).Truncate(time.Millisecond).UTC()
+	open := func(t *testing.T, told func(from, to time.Time)) fixture {
+		url, _ := serve(t)
+		return fixture{t, openStore(t, store.Config{URL: url, OnRestored: told}), newClient(t, url)}
+	}
+	setTide := func(f fixture, at time.Time) {
+		require.NoError(f, f.redis.Set(f.Context(), "easel:tide", at.UnixMilli(), 0).Err())
+	}
+	compare := func(f fixture, seen time.Time) (held bool) {
+		f.Helper()
+		believed, err := f.store.CompareTide(f.Context(), seen)
+		require.NoError(f, err)
+		require.True(f, believed)
+		since, err := f.store.SubmitsHeld(f.Context())
+		require.NoError(f, err)
+		return !since.IsZero()
+	}
+	t.Run("older data", func(t *testing.T) {
+		t.Parallel()
+		var told []time.Time
+		f := open(t, func(from, to time.Time) { told = append(told, from, to) })
+		f.create()
+		setTide(f, hourAgo)
+		seen := hourAgo.Add(30 * time.Minute)
+		require.True(t, compare(f, seen))
+		require.Equal(t, []time.Time{seen, hourAgo}, told)
+		require.NoError(t, f.store.ReleaseSubmits(t.Context()))
+		require.False(t, compare(f, seen), "the doctor has been there, and the data has come as far again")
+	})
+	t.Run("older data that somebody has gone on with", func(t *testing.T) {
+		t.Parallel()
+		f := open(t, nil)
+		f.create()
+		setTide(f, hourAgo)
+		_, err := f.store.Overdue(t.Context(), 1, time.Second)
+		require.NoError(t, err)
+		require.False(t, compare(f, hourAgo.Add(5*time.Second)), "within what a crash may lose")
+		require.True(t, compare(f, hourAgo.Add(30*time.Minute)))
+	})
+	t.Run("the same data", func(t *testing.T) {
+		t.Parallel()
+		f := open(t, nil)
+		f.create()
+		require.Zero(t, f.store.Tide(), "it has seen nothing yet")
+		_, err := f.store.Overdue(t.Context(), 1, time.Second)
+		require.NoError(t, err)
+		require.False(t, compare(f, f.store.Tide()))
+	})
+	t.Run("new data", func(t *testing.T) {
+		t.Parallel()
+		f := open(t, nil)
+		require.False(t, compare(f, f.store.Now()))
+		name, err := f.store.Identity(t.Context())
+		require.NoError(t, err)
+		again, err := f.store.Identity(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, name, again)
+		require.NoError(t, f.redis.FlushAll(t.Context()).Err())
+		other, err := f.store.Identity(t.Context())
+		require.NoError(t, err)
+		require.NotEqual(t, name, other, "data that was begun anew has another name")
+	})
+	t.Run("a time that has yet to come", func(t *testing.T) {
+		t.Parallel()
+		f := open(t, nil)
+		f.create()
+		setTide(f, hourAgo)
+		believed, err := f.store.CompareTide(t.Context(), time.Now().Add(time.Hour))
+		require.NoError(t, err)
+		require.False(t, believed)
+		since, err := f.store.SubmitsHeld(t.Context())
+		require.NoError(t, err)
+		require.Zero(t, since)
+	})
+	t.Run("one marks at a time", func(t *testing.T) {
+		t.Parallel()
+		f := open(t, nil)
+		mine, err := f.store.TakeMark(t.Context(), time.Hour)
+		require.NoError(t, err)
+		require.True(t, mine)
+		mine, err = f.store.TakeMark(t.Context(), time.Hour)
+		require.NoError(t, err)
+		require.False(t, mine)
+	})
+}
