@@ -150,11 +150,12 @@ func (f *fleet) putOff() (times float64) {
 
 // TestLimitsAreKeptAndUsed runs 2,000 jobs over four workers against a provider
 // with limits: they are never exceeded, nearly all of the rate is used, and
-// hardly a job is put off more than once. What is sent exactly a second apart
-// arrives closer than that on a busy machine, which is why the provider counts by
-// a token bucket; that the store gives out no more in any interval is its own
-// test. EASEL_TEST_SLOW_LIMITS=1 runs it at 10 submissions per second and 20 in
-// flight, which takes 200 seconds, and wants 95 % of the rate used.
+// hardly a job is put off more than once. What is sent a second apart may arrive
+// closer than that on a busy machine, which is why the provider counts by a token
+// bucket; that the store gives out no more in any interval is its own test.
+// EASEL_TEST_SLOW_LIMITS=1 runs it at 10 submissions per second and 20 in flight,
+// which takes 200 seconds, and wants 95 % of the rate used and no more than 10
+// arrivals in any second: for a machine that does nothing else.
 //
 // It is not run beside the other tests of this package: how much of a rate is used
 // depends on how punctual the workers can be.
@@ -163,7 +164,8 @@ func TestLimitsAreKeptAndUsed(t *testing.T) { //nolint:paralleltest // see above
 	// How much is used is a matter of time, and of who else is on the machine: the
 	// quick run only sees that the line does not stand still.
 	rate, inFlight, least := 35, 70, 0.8
-	if os.Getenv("EASEL_TEST_SLOW_LIMITS") != "" {
+	slow := os.Getenv("EASEL_TEST_SLOW_LIMITS") != ""
+	if slow {
 		rate, inFlight, least = 10, 20, 0.95
 	}
 	provider, url := newMetered(t, time.Second)
@@ -183,6 +185,9 @@ func TestLimitsAreKeptAndUsed(t *testing.T) { //nolint:paralleltest // see above
 	t.Logf("%d/s: %d refusals by a token bucket, at most %d arrived in any second, %d in %v at the least; %d in flight of %d; %.1f%% of the rate used in %v; put off %.2f times per job",
 		rate, refusals(came, rate), densest(came, time.Second), rate+1, tightest(came, rate).Round(time.Millisecond), provider.mostInFlight(), inFlight, 100*used, took.Round(time.Millisecond), putOff/jobs)
 	require.Zero(t, refusals(came, rate))
+	if slow {
+		require.LessOrEqual(t, densest(came, time.Second), rate)
+	}
 	require.LessOrEqual(t, provider.mostInFlight(), inFlight)
 	require.GreaterOrEqual(t, used, least)
 	require.LessOrEqual(t, putOff/jobs, 2.0)

@@ -30,7 +30,7 @@ const (
 // margin is how much longer than its name says an interval is made, because calls
 // do not arrive as far apart as they are made: one of them may take so much longer
 // on its way than another.
-func margin(per time.Duration) time.Duration { return per / 40 }
+func margin(per time.Duration) time.Duration { return min(per/30, 250*time.Millisecond) }
 
 // lateness is for how long a turn may be taken before it lapses. One that is taken
 // late counts from when it was taken.

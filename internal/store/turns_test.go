@@ -95,7 +95,7 @@ func rateKept(f fixture) {
 	require.Len(f, admitted, 60)
 	slices.SortFunc(admitted, time.Time.Compare)
 	for i := range len(admitted) - 10 {
-		require.GreaterOrEqual(f, admitted[i+10].Sub(admitted[i]), 205*time.Millisecond)
+		require.GreaterOrEqual(f, admitted[i+10].Sub(admitted[i]), 206*time.Millisecond)
 	}
 }
 
