@@ -52,12 +52,12 @@ func (l *lab) openEasel(ctx context.Context, cfg easelConfig) (_ *easel, err err
 			err = errors.Join(err, e.close())
 		}
 	}()
-	front, err := l.client(cfg.hooks...)
+	front, err := l.client()
 	if err != nil {
 		return nil, err
 	}
 	e.closers = append(e.closers, front.Close)
-	back, err := l.client(cfg.hooks...)
+	back, err := l.client()
 	if err != nil {
 		return nil, err
 	}
@@ -69,6 +69,11 @@ func (l *lab) openEasel(ctx context.Context, cfg easelConfig) (_ *easel, err err
 		Client: back, Handler: e.engine, Hooks: queue.Hooks{Handle: e.handled}, Now: e.engine.Store.Now,
 		Concurrency: queue.Concurrency{Submit: cfg.workers},
 	})
+	// Behind the hooks of the queue, where what it sends together is one trip.
+	for _, hook := range cfg.hooks {
+		front.AddHook(hook)
+		back.AddHook(hook)
+	}
 	return e, nil
 }
 

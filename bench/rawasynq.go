@@ -23,8 +23,8 @@ import (
 const (
 	rawQueue = "raw"
 	rawType  = "generate"
-	// checkInterval is how often Easel's workers look at empty queues; asynq's
-	// own default of one second would flatter Easel.
+	// checkInterval is how often the baseline looks at empty queues; asynq's own
+	// default of one second would flatter Easel.
 	checkInterval = 200 * time.Millisecond
 	// resultKept is how long asynq keeps a task that has a result.
 	resultKept = time.Hour
