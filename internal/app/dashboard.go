@@ -101,7 +101,12 @@ func (p *platform) overview(ctx context.Context) (dashboard.Overview, error) {
 	for _, info := range infos {
 		provider := dashboard.Provider{
 			Name: info.Name, Adapter: info.Adapter, OK: info.Health.Status != orchestrator.HealthDown,
-			Reason: info.Health.Reason, Since: info.Health.Since,
+			Degraded: info.Health.Status == orchestrator.HealthDegraded,
+			Reason:   info.Health.Reason, Since: info.Health.Since,
+			PausedSince: info.Gate.PausedSince, Waiting: info.Gate.Waiting,
+		}
+		if info.Gate.Until.After(p.store.Now()) {
+			provider.Until = info.Gate.Until
 		}
 		for _, f := range info.Capabilities.Features {
 			provider.Features = append(provider.Features, string(f.Feature))

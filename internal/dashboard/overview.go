@@ -41,8 +41,13 @@ type Provider struct {
 	Adapter  string
 	Features []string
 	OK       bool
-	Reason   string    // why not
+	Degraded bool      // some of its models are passed over
+	Reason   string    // why either
 	Since    time.Time // since when, if known
+
+	PausedSince time.Time // zero: nobody has paused it
+	Until       time.Time // it has asked to be left alone until then
+	Waiting     int       // jobs that stand in line before it
 }
 
 // Queue is how deep a queue is.
@@ -99,6 +104,11 @@ func headline(o Overview, err error) string {
 	for _, p := range o.Providers {
 		if !p.OK {
 			return p.Name + " is down"
+		}
+	}
+	for _, p := range o.Providers {
+		if !p.PausedSince.IsZero() {
+			return p.Name + " is paused"
 		}
 	}
 	return "All is well"

@@ -37,6 +37,13 @@ func TestOverview(t *testing.T) {
 	require.Contains(t, page.text, "<h1>replicate-eu is down</h1>")
 	require.NotContains(t, page.text, "count red", "nothing is red for nothing")
 	e.summary.Providers[1].OK = true
+	e.summary.Providers[0].PausedSince, e.summary.Providers[0].Waiting = noon.Add(-time.Hour), 23
+	e.summary.Providers[1].Degraded = true
+	page = v.get("/")
+	require.Contains(t, page.text, "<h1>openai is paused</h1>")
+	require.Contains(t, page.text, "23 in line")
+	require.Contains(t, page.text, ">degraded<")
+	e.summary.Providers[0].PausedSince = time.Time{}
 	require.Contains(t, v.get("/").text, "<h1>All is well</h1>")
 
 	e.summary.Checks[0] = dashboard.Check{Name: "Redis", Detail: "not reachable"}
