@@ -53,7 +53,10 @@ func ring(ctx context.Context, rdb redis.Scripter, queue string) *redis.Cmd {
 }
 
 // ringer is a hook that rings for each task that asynq makes pending.
-type ringer struct{ rdb redis.UniversalClient }
+type ringer struct {
+	commandsOnly
+	rdb redis.UniversalClient
+}
 
 // ProcessHook implements [redis.Hook].
 func (h ringer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
@@ -87,18 +90,11 @@ func (h ringer) ringToo(ctx context.Context, cmd redis.Cmder, queue string) erro
 	return cmd.Err()
 }
 
-// DialHook implements [redis.Hook] and changes nothing.
-func (ringer) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-// ProcessPipelineHook implements [redis.Hook] and changes nothing.
-func (ringer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
 // listener is a hook that holds the answer "nothing there" back until a bell of
 // the family rings. Each family has one goroutine that looks, and so one wait at
 // a time.
 type listener struct {
+	commandsOnly
 	rdb      redis.UniversalClient
 	look     time.Duration // without a ring
 	families map[string]*quiet
@@ -152,22 +148,21 @@ func (l *listener) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // listen returns when a bell has rung, when it is time to look in any case, and
 // when the servers stop. A Redis that cannot be listened to is looked at.
 func (l *listener) listen(ctx context.Context, bells []string) {
-	look := time.NewTimer(l.look)
-	defer look.Stop()
-	for end := time.Now().Add(l.look); time.Until(end) > 0; {
-		args := []any{"BLPOP"}
-		for _, bell := range bells {
-			args = append(args, bell)
-		}
-		wait := min(listening, time.Until(end))
-		err := l.rdb.Do(ctx, append(args, max(wait, time.Millisecond).Seconds())...).Err()
+	command := []any{"BLPOP"}
+	for _, bell := range bells {
+		command = append(command, bell)
+	}
+	end := time.Now().Add(l.look)
+	for wait := l.look; wait > 0; wait = time.Until(end) {
+		// No time at all would be for ever.
+		err := l.rdb.Do(ctx, append(command, max(min(wait, listening), time.Millisecond).Seconds())...).Err()
 		if err == nil {
 			return
 		}
 		if !errors.Is(err, redis.Nil) {
 			select {
 			case <-l.stopping:
-			case <-look.C:
+			case <-time.After(time.Until(end)):
 			}
 			return
 		}
@@ -177,14 +172,6 @@ func (l *listener) listen(ctx context.Context, bells []string) {
 		default:
 		}
 	}
-}
-
-// DialHook implements [redis.Hook] and changes nothing.
-func (*listener) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-// ProcessPipelineHook implements [redis.Hook] and changes nothing.
-func (*listener) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
 }
 
 // What a command of asynq does to a queue's pending tasks.

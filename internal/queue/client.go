@@ -66,7 +66,7 @@ func NewClient(rdb redis.UniversalClient, options ...ClientOption) *Client {
 	for _, option := range options {
 		option(c)
 	}
-	rdb.AddHook(ringer{rdb})
+	rdb.AddHook(ringer{rdb: rdb})
 	c.client = asynq.NewClientFromRedisClient(onTime(rdb, c.now))
 	c.inspector = asynq.NewInspectorFromRedisClient(onTime(rdb, c.now))
 	return c

@@ -23,6 +23,7 @@ const completionPause = 300 * time.Millisecond
 // they are repeated here. It narrows the window to outages longer than a lease;
 // the step in the job's record closes it.
 type completionRetry struct {
+	commandsOnly
 	repeated func() // called for each repeat; may be nil
 }
 
@@ -57,11 +58,15 @@ func (h completionRetry) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
+// commandsOnly is what hooks have in common that look at single commands:
+// connections and pipelines pass as they are.
+type commandsOnly struct{}
+
 // DialHook implements [redis.Hook] and changes nothing.
-func (completionRetry) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (commandsOnly) DialHook(next redis.DialHook) redis.DialHook { return next }
 
 // ProcessPipelineHook implements [redis.Hook] and changes nothing.
-func (completionRetry) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (commandsOnly) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
 }
 

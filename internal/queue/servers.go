@@ -84,7 +84,7 @@ func NewServers(cfg ServersConfig) *Servers {
 	cfg.RegisterInterval = cmp.Or(cfg.RegisterInterval, 10*time.Second)
 	s := &Servers{cfg: cfg, listener: newListener(cfg.Client, cfg.TaskCheckInterval, families(cfg.Concurrency))}
 	cfg.Client.AddHook(completionRetry{repeated: cfg.Hooks.CompletionRepeated})
-	cfg.Client.AddHook(ringer{cfg.Client})
+	cfg.Client.AddHook(ringer{rdb: cfg.Client})
 	cfg.Client.AddHook(s.listener)
 	return s
 }
