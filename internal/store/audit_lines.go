@@ -38,6 +38,23 @@ end
 return {'ok', now, strays}
 `)
 
+// notWaiting finds those of the ids that stand in an index although their jobs do
+// not wait for the provider, and removes them if that is asked for.
+const notWaiting = `
+local function notWaiting(stands, remove)
+	local strays = {}
+	for i = 3, #ARGV do
+		local id = ARGV[i]
+		local waiting = waits(redis.call('HMGET', KEY_JOB .. id, 'st', 'pr', 'tomb'), ARGV[1])
+		if not waiting and stands(id) then
+			strays[#strays + 1] = id
+			if ARGV[2] == 'mend' then remove(id) end
+		end
+	end
+	return {'ok', now, strays}
+end
+`
+
 // straysInLineScript looks whether jobs that stand in line before a provider,
 // or have a turn there, wait for it.
 //
@@ -45,17 +62,10 @@ return {'ok', now, strays}
 //	ARGV  1 provider  2 "mend" or empty  3… ids
 //
 // It answers ok and those that do not.
-var straysInLineScript = newScript(`
-local strays = {}
-for i = 3, #ARGV do
-	local id = ARGV[i]
-	local waiting = waits(redis.call('HMGET', KEY_JOB .. id, 'st', 'pr', 'tomb'), ARGV[1])
-	if not waiting and redis.call('ZSCORE', KEYS[1], id) then
-		strays[#strays + 1] = id
-		if ARGV[2] == 'mend' then leave(ARGV[1], id) end
-	end
-end
-return {'ok', now, strays}
+var straysInLineScript = newScript(notWaiting + `
+return notWaiting(
+	function(id) return redis.call('ZSCORE', KEYS[1], id) end,
+	function(id) leave(ARGV[1], id) end)
 `)
 
 // straysWaitingScript looks whether jobs that count as waiting for a provider do.
@@ -64,17 +74,10 @@ return {'ok', now, strays}
 //	ARGV  1 provider  2 "mend" or empty  3… ids
 //
 // It answers ok and those that do not.
-var straysWaitingScript = newScript(`
-local strays = {}
-for i = 3, #ARGV do
-	local id = ARGV[i]
-	local waiting = waits(redis.call('HMGET', KEY_JOB .. id, 'st', 'pr', 'tomb'), ARGV[1])
-	if not waiting and redis.call('SISMEMBER', KEYS[1], id) == 1 then
-		strays[#strays + 1] = id
-		if ARGV[2] == 'mend' then redis.call('SREM', KEYS[1], id) end
-	end
-end
-return {'ok', now, strays}
+var straysWaitingScript = newScript(notWaiting + `
+return notWaiting(
+	function(id) return redis.call('SISMEMBER', KEYS[1], id) == 1 end,
+	function(id) redis.call('SREM', KEYS[1], id) end)
 `)
 
 // auditPlacesAndLines looks through what is before the providers. Every change
