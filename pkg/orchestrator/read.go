@@ -107,13 +107,19 @@ func (e *Engine) Find(ctx context.Context, id string) (*tasks.Job, error) {
 	return e.Store.Load(ctx, id)
 }
 
+// findFor returns a tenant's job. An empty tenant stands for whoever owns it.
+func (e *Engine) findFor(ctx context.Context, tenant, id string) (*tasks.Job, error) {
+	job, err := e.Find(ctx, id)
+	if err == nil && tenant != "" && job.Tenant != tenant {
+		return nil, ErrNotFound
+	}
+	return job, err
+}
+
 // OpenArtifact opens one artifact of a tenant's job. An empty tenant stands for
 // whoever owns the job. The caller closes what is returned.
 func (e *Engine) OpenArtifact(ctx context.Context, tenant, id string, index int) (tasks.Artifact, ArtifactReader, error) {
-	job, err := e.Find(ctx, id)
-	if err == nil && tenant != "" && job.Tenant != tenant {
-		err = ErrNotFound
-	}
+	job, err := e.findFor(ctx, tenant, id)
 	if err != nil {
 		return tasks.Artifact{}, nil, err
 	}
@@ -131,10 +137,7 @@ func (e *Engine) OpenArtifact(ctx context.Context, tenant, id string, index int)
 // OpenInput opens one of the files that a tenant's job is made from. An empty
 // tenant stands for whoever owns the job. The caller closes what is returned.
 func (e *Engine) OpenInput(ctx context.Context, tenant, id string, index int) (tasks.File, ArtifactReader, error) {
-	job, err := e.Find(ctx, id)
-	if err == nil && tenant != "" && job.Tenant != tenant {
-		err = ErrNotFound
-	}
+	job, err := e.findFor(ctx, tenant, id)
 	if err != nil {
 		return tasks.File{}, nil, err
 	}

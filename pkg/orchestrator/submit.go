@@ -135,7 +135,7 @@ func (e *Engine) hand(ctx context.Context, job *tasks.Job, entry providers.Entry
 	if number == 0 || after.Step != job.Step {
 		return e.passed(ctx, after, job.MainTask(0)), true
 	}
-	e.sleepUntil(callCtx, from) // it ends too late for a call when the time for that does
+	e.sleepUntil(callCtx, from) // if the time for the call ends first, nothing is called
 	e.Observer.StageTook("queue", after, after.UpdatedAt.Sub(queuedAt))
 	return e.call(ctx, callCtx, after, number, entry, files), true
 }

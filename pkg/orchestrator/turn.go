@@ -20,9 +20,8 @@ import (
 // A turn is a moment that the store has reserved. A job is called up a little
 // before it, waits for it in its handler, and is submitted then; the script
 // that writes the intent takes the turn and the place in the same breath, just
-// early enough for the call to be made on time. What
-// is not taken lapses, and its job is called up again: nothing depends on the
-// worker that called it.
+// early enough for the call to be made on time. What is not taken lapses, and its
+// job is called up again: nothing depends on the worker that called it.
 
 // turnTries is how often a job may miss its turn in one run of its task.
 const turnTries = 4
